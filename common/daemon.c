@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+#include <ctype.h>
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "common/cleanup.h"
+#include "common/daemon.h"
+#include "common/http.h"
+#include "common/listener.h"
+#include "common/log.h"
+
+enum { EXIT_USAGE = 2, MAX_KEY = 64 };
+
+const char *const dp_log_level_names[] = { "error", "warning", "notice", "info", "debug", NULL };
+
+/* What the command line asked for besides configuration keys. */
+struct request {
+	const char *config_path; /* NULL = the default path, which may be missing */
+	bool check_only;
+	bool done; /* --help and the like have been served */
+};
+
+/* ---- configuration ---- */
+
+static void print_help(const struct dp_daemon_spec *spec)
+{
+	printf("Usage: %s [OPTION]...\n%s\n\n"
+	       "  --config FILE    read configuration from FILE (JSON)\n"
+	       "  --check-config   check the configuration and exit\n"
+	       "  --print-config   print the compiled-in defaults as a configuration file and exit\n"
+	       "  --print-tables   print the option tables in Markdown and exit\n"
+	       "  --version        print the version and exit\n"
+	       "  --help           print this and exit\n\n"
+	       "Configuration keys, also settable in the file and as %sKEY in the environment:\n",
+	       spec->name, spec->summary, spec->env_prefix);
+	for (size_t i = 0; i < spec->config->n_fields; i++) {
+		const struct dp_field *f = &spec->config->fields[i];
+
+		printf("  --%s VALUE\n        %s%s%s%s\n", f->key, f->help,
+		       f->def && *f->def ? " [" : "", f->def, f->def && *f->def ? "]" : "");
+	}
+}
+
+static int print_config(const struct dp_daemon_spec *spec)
+{
+	json_auto_t *obj = dp_schema_encode_defaults(spec->config);
+
+	if (!obj || json_dumpf(obj, stdout, JSON_INDENT(4)) < 0)
+		return -ENOMEM;
+	putchar('\n');
+	return 0;
+}
+
+static void print_tables(const struct dp_daemon_spec *spec)
+{
+	dp_schema_print_table(spec->config, stdout);
+	for (size_t i = 0; spec->tables && spec->tables[i]; i++) {
+		putchar('\n');
+		dp_schema_print_table(spec->tables[i], stdout);
+	}
+}
+
+/* The options that are not configuration keys. Return: 1 taken; 0 not one of them. */
+static int special_option(const struct dp_daemon_spec *spec, const char *arg, struct request *rq)
+{
+	if (!strcmp(arg, "--help"))
+		print_help(spec);
+	else if (!strcmp(arg, "--version"))
+		printf("%s %s\n", spec->name, PACKAGE_VERSION);
+	else if (!strcmp(arg, "--print-config"))
+		(void)print_config(spec);
+	else if (!strcmp(arg, "--print-tables"))
+		print_tables(spec);
+	else if (!strcmp(arg, "--check-config")) {
+		rq->check_only = true;
+		return 1;
+	} else
+		return 0;
+	rq->done = true;
+	return 1;
+}
+
+/* One pass over the command line: @dst NULL looks for the special options only. */
+static int read_args(const struct dp_daemon_spec *spec, int argc, char **argv, struct request *rq,
+		     void *dst, struct dp_error *err)
+{
+	for (int i = 1; i < argc && !rq->done; i++) {
+		const char *arg = argv[i];
+		const char *value = strchr(arg, '=');
+		char key[MAX_KEY];
+		int r;
+
+		if (special_option(spec, arg, rq))
+			continue;
+		if (strncmp(arg, "--", 2))
+			return dp_error_set(err, DP_ERR_INVALID, -EINVAL, "unexpected argument '%s'",
+					    arg);
+		(void)snprintf(key, sizeof key, "%.*s",
+			       (int)(value ? value - arg - 2 : (ptrdiff_t)strlen(arg) - 2), arg + 2);
+		if (strcmp(key, "config") && !dp_schema_find(spec->config, key))
+			return dp_schema_set_text(spec->config, key, "", NULL, err); /* unknown */
+		if (value)
+			value++;
+		else if (++i < argc)
+			value = argv[i];
+		else
+			return dp_error_set(err, DP_ERR_INVALID, -EINVAL, "--%s needs a value", key);
+		if (!strcmp(key, "config"))
+			rq->config_path = value;
+		else if (dst && (r = dp_schema_set_text(spec->config, key, value, dst, err)) < 0)
+			return dp_error_prefix(err, "command line");
+	}
+	return 0;
+}
+
+static int read_file(const struct dp_daemon_spec *spec, const struct request *rq, void *dst,
+		     struct dp_error *err)
+{
+	auto_free char *path = NULL;
+	json_error_t je;
+	json_t *root; /* lives as long as the process: @dst borrows from it */
+	struct stat st;
+
+	if (rq->config_path)
+		path = strdup(rq->config_path);
+	else if (asprintf(&path, "%s/%s.json", SYSCONFDIR, spec->name) < 0)
+		path = NULL;
+	if (!path)
+		return dp_error_oom(err);
+	if (!rq->config_path && stat(path, &st) < 0 && errno == ENOENT)
+		return 0;
+	root = json_load_file(path, JSON_REJECT_DUPLICATES, &je);
+	if (!root)
+		return dp_error_set(err, DP_ERR_INVALID, -EINVAL, "%s: line %d column %d: %s", path,
+				    je.line, je.column, je.text);
+	if (dp_schema_decode(spec->config, root, dst, err) < 0)
+		return dp_error_prefix(err, "%s", path);
+	return 0;
+}
+
+static int read_environment(const struct dp_daemon_spec *spec, void *dst, struct dp_error *err)
+{
+	size_t n = strlen(spec->env_prefix);
+
+	for (char **e = environ; *e; e++) {
+		const char *value = strchr(*e, '=');
+		char key[MAX_KEY] = "";
+
+		if (strncmp(*e, spec->env_prefix, n) || !value || !value[1])
+			continue;
+		for (size_t i = 0; *e + n + i < value && i + 1 < sizeof key; i++) {
+			int c = (unsigned char)(*e)[n + i];
+
+			key[i] = (char)(c == '_' ? '-' : tolower(c));
+		}
+		if (dp_schema_set_text(spec->config, key, value + 1, dst, err) < 0)
+			return dp_error_prefix(err, "environment %.*s", (int)(value - *e), *e);
+	}
+	return 0;
+}
+
+static int read_config(const struct dp_daemon_spec *spec, int argc, char **argv, struct request *rq,
+		       void *config, struct dp_error *err)
+{
+	int r = read_args(spec, argc, argv, rq, NULL, err);
+
+	if (r < 0 || rq->done)
+		return r;
+	dp_schema_defaults(spec->config, config);
+	r = read_file(spec, rq, config, err);
+	if (r == 0)
+		r = read_environment(spec, config, err);
+	if (r == 0)
+		r = read_args(spec, argc, argv, rq, config, err);
+	if (r == 0 && spec->check)
+		r = spec->check(config, err);
+	return r;
+}
+
+/* ---- running ---- */
+
+/* sd_notify(3): one datagram to $NOTIFY_SOCKET; nobody listening is no failure. */
+static void notify(const char *state)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	auto_close int fd = -EBADF;
+	size_t len = path ? strlen(path) : 0;
+
+	if (!len || len >= sizeof sa.sun_path)
+		return;
+	memcpy(sa.sun_path, path, len);
+	if (path[0] == '@')
+		sa.sun_path[0] = '\0'; /* abstract */
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0)
+		(void)sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&sa,
+			     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
+}
+
+struct daemon {
+	const struct dp_daemon_spec *spec;
+	struct dp_rpc_spec rpc_spec;
+	struct dp_loop *loop;
+	void *ctx;
+	struct dp_turn *turn;
+	struct dp_rpc *rpc;
+	struct dp_listener listener;
+	struct dp_http *http;
+	int signal_fd;
+};
+
+static void on_signal(void *ctx, uint32_t events)
+{
+	struct daemon *d = ctx;
+	struct signalfd_siginfo si;
+
+	(void)events;
+	if (read(d->signal_fd, &si, sizeof si) == (ssize_t)sizeof si)
+		dp_loop_stop(d->loop);
+}
+
+/* The loop's hook: a turn over all that came in, then out with the answers. */
+static bool on_iteration(void *ctx)
+{
+	struct daemon *d = ctx;
+
+	(void)dp_turn_run(d->turn);
+	return dp_http_flush(d->http);
+}
+
+static int open_signals(struct daemon *d, struct dp_error *err)
+{
+	sigset_t set;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM); /* as PID 1 of a managed plugin it would be ignored unhandled */
+	sigaddset(&set, SIGINT);
+	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	d->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (d->signal_fd < 0)
+		return dp_error_set(err, DP_ERR_INTERNAL, -errno, "signalfd: %s", strerror(errno));
+	return dp_loop_add_fd(d->loop, d->signal_fd, EPOLLIN, on_signal, d, err);
+}
+
+static int start(struct daemon *d, const void *config, struct dp_error *err)
+{
+	const struct dp_common_config *common = config;
+	int r = dp_loop_new(&d->loop, err);
+
+	if (r == 0)
+		r = open_signals(d, err);
+	/* Listening comes first: the engine gives a managed plugin about 12 s until connect() works,
+	 * and what arrives while we repair the host waits in the backlog. */
+	if (r == 0)
+		r = dp_listener_open(common->socket, &d->listener, err);
+	if (r == 0)
+		r = d->spec->start(config, d->loop, &d->ctx, err);
+	if (r == 0)
+		r = dp_turn_new(d->loop, &d->spec->turn_ops, d->ctx, &d->turn, err);
+	if (r < 0)
+		return r;
+	d->rpc_spec = (struct dp_rpc_spec){
+		.implements = d->spec->implements,
+		.routes = d->spec->routes,
+		.n_routes = d->spec->n_routes,
+		.ctx = d->ctx,
+		.deadline_ms = common->deadline * 1000,
+	};
+	r = dp_rpc_new(&d->rpc_spec, d->loop, d->turn, &d->rpc, err);
+	if (r == 0)
+		r = dp_http_new(d->loop, d->listener.fd, dp_rpc_on_request, d->rpc, &d->http, err);
+	if (r == 0)
+		dp_loop_set_hook(d->loop, on_iteration, d);
+	return r;
+}
+
+/* Finishes what is under way, answers it, and leaves the data path alone. */
+static void stop(struct daemon *d)
+{
+	if (d->http)
+		dp_http_quiesce(d->http);
+	if (d->turn)
+		(void)dp_turn_run(d->turn);
+	dp_turn_free(d->turn);
+	dp_http_free(d->http);
+	dp_rpc_free(d->rpc);
+	dp_listener_close(&d->listener);
+	if (d->ctx)
+		d->spec->stop(d->ctx);
+	if (d->signal_fd >= 0)
+		(void)close(d->signal_fd);
+	dp_loop_free(d->loop);
+}
+
+static int run(const struct dp_daemon_spec *spec, const void *config)
+{
+	struct daemon d = { .spec = spec, .listener = DP_LISTENER_INIT, .signal_fd = -EBADF };
+	struct dp_error err = DP_ERROR_INIT;
+	int r = start(&d, config, &err);
+
+	if (r == 0) {
+		notify("READY=1");
+		dp_log_notice("%s %s is ready", spec->name, PACKAGE_VERSION);
+		r = dp_loop_run(d.loop, &err);
+		notify("STOPPING=1");
+	}
+	if (r < 0)
+		dp_log_error("%s", err.msg);
+	stop(&d);
+	if (r == 0)
+		dp_log_notice("%s has stopped", spec->name);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int dp_daemon_main(const struct dp_daemon_spec *spec, int argc, char **argv, void *config)
+{
+	const struct dp_common_config *common = config;
+	struct dp_error err = DP_ERROR_INIT;
+	enum dp_log_level level;
+	struct request rq = { .config_path = NULL };
+
+	if (read_config(spec, argc, argv, &rq, config, &err) < 0) {
+		fprintf(stderr, "%s: %s\n", spec->name, err.msg);
+		return EXIT_USAGE;
+	}
+	if (rq.done)
+		return EXIT_SUCCESS;
+	if (dp_log_level_parse(common->log_level, &level) == 0)
+		dp_log_set_level(level);
+	if (rq.check_only) {
+		puts("configuration is valid");
+		return EXIT_SUCCESS;
+	}
+	return run(spec, config);
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+/*
+ * The only file that knows libmicrohttpd.
+ *
+ * Life of a request: MHD calls on_access() first without data (we allocate), then with pieces of
+ * the body (we collect), then with size 0: complete. We suspend the connection and hand the
+ * request on. dp_http_respond() queues the response and resumes the connection; MHD sends it when
+ * it next runs, which dp_http_flush() lets it do. MHD's `completed` callback may come before the
+ * answer only if the daemon is stopped, never for a suspended connection.
+ */
+
+#include <assert.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "common/http.h"
+
+enum { MAX_CONNECTIONS = 2048, CONNECTION_MEMORY = 16 * 1024 };
+
+struct dp_http {
+	struct MHD_Daemon *mhd;
+	struct dp_loop *loop;
+	int epoll_fd; /* MHD's own, watched by our loop */
+	dp_http_fn fn;
+	void *ctx;
+	unsigned n_resumed; /* answers given since MHD last ran */
+};
+
+struct dp_http_request {
+	struct dp_http *http;
+	struct MHD_Connection *connection;
+	char *method;
+	char *path;
+	char *body;
+	size_t size;     /* bytes of body collected */
+	size_t capacity; /* bytes allocated */
+	bool handed_on;  /* the callee has it; else on_completed() frees it */
+	bool too_large;
+	bool answered;
+};
+
+static void request_free(struct dp_http_request *req)
+{
+	free(req->method);
+	free(req->path);
+	free(req->body);
+	free(req);
+}
+
+static enum MHD_Result queue(struct MHD_Connection *c, unsigned status, char *body)
+{
+	static char empty[] = "";
+	struct MHD_Response *response;
+	enum MHD_Result r;
+
+	response = body ? MHD_create_response_from_buffer(strlen(body), body, MHD_RESPMEM_MUST_FREE)
+			: MHD_create_response_from_buffer(0, empty, MHD_RESPMEM_PERSISTENT);
+	if (!response) {
+		free(body);
+		return MHD_NO;
+	}
+	(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
+				      "application/vnd.docker.plugins.v1.2+json");
+	r = MHD_queue_response(c, status, response);
+	MHD_destroy_response(response);
+	return r;
+}
+
+static int collect(struct dp_http_request *req, const char *data, size_t n)
+{
+	if (req->size + n > DP_HTTP_MAX_BODY) {
+		req->too_large = true; /* read on, keep nothing, answer 413 at the end */
+		return 0;
+	}
+	if (req->size + n > req->capacity) {
+		size_t capacity = req->capacity ? req->capacity : 1024;
+		char *p;
+
+		while (capacity < req->size + n)
+			capacity *= 2;
+		p = realloc(req->body, capacity);
+		if (!p)
+			return -ENOMEM;
+		req->body = p;
+		req->capacity = capacity;
+	}
+	memcpy(req->body + req->size, data, n);
+	req->size += n;
+	return 0;
+}
+
+static struct dp_http_request *request_new(struct dp_http *http, struct MHD_Connection *c,
+					   const char *method, const char *path)
+{
+	struct dp_http_request *req = calloc(1, sizeof *req);
+
+	if (!req)
+		return NULL;
+	req->http = http;
+	req->connection = c;
+	req->method = strdup(method);
+	req->path = strdup(path);
+	if (!req->method || !req->path) {
+		request_free(req);
+		return NULL;
+	}
+	return req;
+}
+
+static enum MHD_Result on_access(void *cls, struct MHD_Connection *c, const char *url,
+				 const char *method, const char *version, const char *data,
+				 size_t *size, void **slot)
+{
+	struct dp_http *http = cls;
+	struct dp_http_request *req = *slot;
+
+	(void)version;
+	if (!req) {
+		req = request_new(http, c, method, url);
+		*slot = req;
+		return req ? MHD_YES : MHD_NO;
+	}
+	if (*size) {
+		if (collect(req, data, *size) < 0)
+			return MHD_NO;
+		*size = 0;
+		return MHD_YES;
+	}
+	if (req->answered)
+		return MHD_YES;
+	if (req->too_large) {
+		req->answered = true;
+		return queue(c, MHD_HTTP_CONTENT_TOO_LARGE,
+			     strdup("{\"Err\":\"request body is larger than 1 MiB\","
+				    "\"Error\":\"request body is larger than 1 MiB\"}"));
+	}
+	req->handed_on = true;
+	MHD_suspend_connection(c);
+	http->fn(http->ctx, req);
+	return MHD_YES;
+}
+
+static void on_completed(void *cls, struct MHD_Connection *c, void **slot,
+			 enum MHD_RequestTerminationCode code)
+{
+	struct dp_http_request *req = *slot;
+
+	(void)cls;
+	(void)c;
+	(void)code;
+	if (!req)
+		return;
+	assert(!req->handed_on || req->answered);
+	request_free(req);
+	*slot = NULL;
+}
+
+static void on_ready(void *ctx, uint32_t events)
+{
+	struct dp_http *http = ctx;
+
+	(void)events;
+	(void)MHD_run(http->mhd);
+}
+
+int dp_http_new(struct dp_loop *loop, int listen_fd, dp_http_fn fn, void *ctx,
+		struct dp_http **ret_http, struct dp_error *err)
+{
+	struct dp_http *http = calloc(1, sizeof *http);
+	int r;
+
+	if (!http)
+		return dp_error_oom(err);
+	http->loop = loop;
+	http->fn = fn;
+	http->ctx = ctx;
+	http->mhd = MHD_start_daemon(
+		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_SUPPRESS_DATE_NO_CLOCK, 0, NULL,
+		NULL, on_access, http, MHD_OPTION_LISTEN_SOCKET, listen_fd,
+		MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+		MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
+		MHD_OPTION_END);
+	if (!http->mhd) {
+		free(http);
+		return dp_error_set(err, DP_ERR_INTERNAL, -EIO, "libmicrohttpd did not start");
+	}
+	http->epoll_fd = MHD_get_daemon_info(http->mhd, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+	r = dp_loop_add_fd(loop, http->epoll_fd, EPOLLIN, on_ready, http, err);
+	if (r < 0) {
+		dp_http_free(http);
+		return r;
+	}
+	*ret_http = http;
+	return 0;
+}
+
+void dp_http_free(struct dp_http *http)
+{
+	if (!http)
+		return;
+	(void)dp_http_flush(http);
+	dp_loop_del_fd(http->loop, http->epoll_fd);
+	(void)MHD_quiesce_daemon(http->mhd); /* the listening socket is the caller's to close */
+	MHD_stop_daemon(http->mhd);
+	free(http);
+}
+
+bool dp_http_flush(struct dp_http *http)
+{
+	if (!http->n_resumed)
+		return false;
+	http->n_resumed = 0;
+	(void)MHD_run(http->mhd);
+	return true;
+}
+
+void dp_http_quiesce(struct dp_http *http)
+{
+	(void)MHD_quiesce_daemon(http->mhd);
+}
+
+const char *dp_http_method(const struct dp_http_request *req)
+{
+	return req->method;
+}
+
+const char *dp_http_path(const struct dp_http_request *req)
+{
+	return req->path;
+}
+
+const char *dp_http_body(const struct dp_http_request *req, size_t *ret_size)
+{
+	*ret_size = req->size;
+	return req->body;
+}
+
+void dp_http_respond(struct dp_http_request *req, unsigned status, char *body)
+{
+	assert(!req->answered);
+	req->answered = true;
+	req->http->n_resumed++;
+	/* Fails only where memory is short; the resumed connection is then closed by MHD, which
+	 * the engine takes as "try again". */
+	(void)queue(req->connection, body ? status : MHD_HTTP_INTERNAL_SERVER_ERROR, body);
+	MHD_resume_connection(req->connection);
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/listener.h"
+#include "common/parse.h"
+
+enum { FIRST_PASSED_FD = 3, BACKLOG = 1024 };
+
+/* Is the descriptor a listening unix stream socket? */
+static bool is_unix_listener(int fd)
+{
+	int accepting = 0;
+	int domain = 0;
+	socklen_t len = sizeof accepting;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &accepting, &len) < 0 || !accepting)
+		return false;
+	len = sizeof domain;
+	return !getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) && domain == AF_UNIX;
+}
+
+static int take_passed(int *ret_fd, struct dp_error *err)
+{
+	const char *fds = getenv("LISTEN_FDS");
+	const char *pid = getenv("LISTEN_PID");
+	uint64_t v;
+
+	*ret_fd = -EBADF;
+	if (!fds || !pid || dp_parse_u64(pid, 1, INT32_MAX, &v) < 0 || (pid_t)v != getpid())
+		return 0;
+	if (strcmp(fds, "1") || !is_unix_listener(FIRST_PASSED_FD))
+		return dp_error_set(err, DP_ERR_INVALID, -EINVAL,
+				    "LISTEN_FDS=%s: expected one listening unix socket", fds);
+	(void)fcntl(FIRST_PASSED_FD, F_SETFD, FD_CLOEXEC);
+	(void)fcntl(FIRST_PASSED_FD, F_SETFL, O_NONBLOCK);
+	*ret_fd = FIRST_PASSED_FD;
+	return 0;
+}
+
+static int unix_socket(int *ret_fd, struct dp_error *err)
+{
+	*ret_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (*ret_fd < 0)
+		return dp_error_set(err, DP_ERR_INTERNAL, -errno, "socket: %s", strerror(errno));
+	return 0;
+}
+
+/* A dead daemon's socket file is refused on connect; a live daemon's accepts or is full. */
+static int remove_stale(const struct sockaddr_un *sa, struct dp_error *err)
+{
+	auto_close int probe = -EBADF;
+	struct stat st;
+	int r;
+
+	if (lstat(sa->sun_path, &st) < 0)
+		return 0;
+	if (!S_ISSOCK(st.st_mode))
+		return dp_error_set(err, DP_ERR_INVALID, -EINVAL,
+				    "socket %s: exists and is not a socket", sa->sun_path);
+	r = unix_socket(&probe, err);
+	if (r < 0)
+		return r;
+	if (!connect(probe, (const struct sockaddr *)sa, sizeof *sa) || errno == EAGAIN)
+		return dp_error_set(err, DP_ERR_CONFLICT, -EADDRINUSE,
+				    "socket %s: another process serves it", sa->sun_path);
+	if (unlink(sa->sun_path) < 0 && errno != ENOENT)
+		return dp_error_set(err, DP_ERR_INTERNAL, -errno, "remove stale socket %s: %s",
+				    sa->sun_path, strerror(errno));
+	return 0;
+}
+
+static void make_parent_dir(const char *path)
+{
+	auto_free char *dir = strdup(path);
+	char *slash = dir ? strrchr(dir, '/') : NULL;
+
+	if (!slash || slash == dir)
+		return;
+	*slash = '\0';
+	(void)mkdir(dir, 0755); /* if it cannot be made, bind says so with the path */
+}
+
+static int bind_path(const char *path, int *ret_fd, struct dp_error *err)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	auto_close int fd = -EBADF;
+	mode_t mask;
+	int r;
+
+	if (strlen(path) >= sizeof sa.sun_path)
+		return dp_error_set(err, DP_ERR_INVALID, -ENAMETOOLONG,
+				    "socket %s: longer than %zu bytes", path, sizeof sa.sun_path - 1);
+	memcpy(sa.sun_path, path, strlen(path) + 1);
+	make_parent_dir(path);
+	r = remove_stale(&sa, err);
+	if (r < 0)
+		return r;
+	r = unix_socket(&fd, err);
+	if (r < 0)
+		return r;
+	mask = umask(0177); /* the mode is right from the first moment */
+	r = bind(fd, (const struct sockaddr *)&sa, sizeof sa) < 0 ? -errno : 0;
+	(void)umask(mask);
+	if (r < 0)
+		return dp_error_set(err, DP_ERR_INTERNAL, r, "bind socket %s: %s", path,
+				    strerror(-r));
+	if (listen(fd, BACKLOG) < 0)
+		return dp_error_set(err, DP_ERR_INTERNAL, -errno, "listen on %s: %s", path,
+				    strerror(errno));
+	*ret_fd = dp_take_fd(&fd);
+	return 0;
+}
+
+int dp_listener_open(const char *path, struct dp_listener *ret_listener, struct dp_error *err)
+{
+	auto_free char *own_path = NULL;
+	int fd;
+	int r = take_passed(&fd, err);
+
+	if (r < 0)
+		return r;
+	if (fd < 0) {
+		own_path = strdup(path);
+		if (!own_path)
+			return dp_error_oom(err);
+		r = bind_path(path, &fd, err);
+		if (r < 0)
+			return r;
+	}
+	ret_listener->fd = fd;
+	ret_listener->own_path = DP_TAKE_PTR(own_path);
+	return 0;
+}
+
+void dp_listener_close(struct dp_listener *listener)
+{
+	if (listener->fd >= 0)
+		(void)close(dp_take_fd(&listener->fd));
+	if (listener->own_path)
+		(void)unlink(listener->own_path);
+	free(listener->own_path);
+	listener->own_path = NULL;
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "common/rpc.h"
+
+struct dp_rpc {
+	const struct dp_rpc_spec *spec;
+	struct dp_loop *loop;
+	struct dp_turn *turn;
+};
+
+struct dp_call {
+	struct dp_turn_item item; /* first: the turn hands us its address */
+	struct dp_rpc *rpc;
+	struct dp_http_request *http;
+	const struct dp_route *route;
+	json_t *root;             /* what @req borrows from */
+	void *req;                /* decoded; NULL without arguments */
+	json_t *reply;
+	dp_rpc_step step;         /* NULL = the route's handler is next */
+	void *data;
+	void (*done)(void *ctx, void *data, bool ok);
+	uint64_t start_ms;
+};
+
+static struct dp_call *call_of(struct dp_turn_item *item)
+{
+	return (struct dp_call *)item;
+}
+
+void dp_call_reply(struct dp_call *call, json_t *reply)
+{
+	json_decref(call->reply);
+	call->reply = reply;
+}
+
+void dp_call_then(struct dp_call *call, dp_rpc_step step, void *data,
+		  void (*done)(void *ctx, void *data, bool ok))
+{
+	assert(!call->done || (call->data == data && (!done || call->done == done)));
+	call->step = step;
+	call->data = data;
+	if (done)
+		call->done = done;
+}
+
+struct dp_turn_item *dp_call_item(struct dp_call *call)
+{
+	return &call->item;
+}
+
+static void respond_error(struct dp_http_request *http, unsigned status, const char *msg)
+{
+	json_auto_t *body = json_pack("{s:s, s:s}", "Err", msg, "Error", msg);
+
+	if (!body) /* the text is not UTF-8: a hostile value was quoted */
+		body = json_pack("{s:s, s:s}", "Err", "invalid request", "Error", "invalid request");
+	dp_http_respond(http, status, body ? json_dumps(body, JSON_COMPACT) : NULL);
+}
+
+static void call_free(struct dp_call *call)
+{
+	json_decref(call->reply);
+	json_decref(call->root);
+	free(call->req);
+	free(call);
+}
+
+static int run_step(struct dp_turn_item *item, struct dp_error *err)
+{
+	struct dp_call *call = call_of(item);
+	void *ctx = call->rpc->spec->ctx;
+
+	if (call->step)
+		return call->step(ctx, call, call->data, err);
+	return call->route->handler(ctx, call, call->req, err);
+}
+
+static void finish(struct dp_turn_item *item, const struct dp_error *err)
+{
+	struct dp_call *call = call_of(item);
+	unsigned long long ms = dp_loop_now_ms(call->rpc->loop) - call->start_ms;
+	char *body;
+
+	if (call->done)
+		call->done(call->rpc->spec->ctx, call->data, !err);
+	if (err) {
+		dp_log_info("%s refused (%s, %llu ms): %s", call->route->path + 1,
+			    dp_error_kind_name(err->kind), ms, err->msg);
+		respond_error(call->http, 200, err->msg);
+	} else {
+		dp_log_debug("%s done (%llu ms)", call->route->path + 1, ms);
+		body = call->reply ? json_dumps(call->reply, JSON_COMPACT) : strdup("{}");
+		dp_http_respond(call->http, 200, body);
+	}
+	call_free(call);
+}
+
+static const struct dp_route *find_route(const struct dp_rpc *rpc, const char *path)
+{
+	for (size_t i = 0; i < rpc->spec->n_routes; i++) {
+		if (!strcmp(rpc->spec->routes[i].path, path))
+			return &rpc->spec->routes[i];
+	}
+	return NULL;
+}
+
+static int decode(struct dp_call *call, const char *body, size_t size, struct dp_error *err)
+{
+	const struct dp_route *route = call->route;
+	json_error_t je;
+
+	if (!route->schema)
+		return 0;
+	if (!size)
+		return dp_error_set(err, DP_ERR_INVALID, -EINVAL,
+				    "empty request: it was lost on the way, try again");
+	call->root = json_loadb(body, size, JSON_REJECT_DUPLICATES, &je);
+	if (!call->root)
+		return dp_error_set(err, DP_ERR_INVALID, -EINVAL, "request is not JSON: %s (byte %d)",
+				    je.text, je.position);
+	call->req = calloc(1, route->req_size);
+	if (!call->req)
+		return dp_error_oom(err);
+	return dp_schema_decode(route->schema, call->root, call->req, err);
+}
+
+static void submit(struct dp_rpc *rpc, const struct dp_route *route, struct dp_http_request *http)
+{
+	struct dp_error err = DP_ERROR_INIT;
+	struct dp_call *call = calloc(1, sizeof *call);
+	const char *body;
+	size_t size;
+
+	if (!call) {
+		dp_http_respond(http, 500, NULL);
+		return;
+	}
+	call->rpc = rpc;
+	call->http = http;
+	call->route = route;
+	call->start_ms = dp_loop_now_ms(rpc->loop);
+	call->item.step = run_step;
+	call->item.finish = finish;
+	call->item.deadline_ms = call->start_ms + rpc->spec->deadline_ms;
+	body = dp_http_body(http, &size);
+	if (decode(call, body, size, &err) < 0) {
+		dp_log_info("%s malformed: %s", route->path + 1, err.msg);
+		respond_error(http, err.code == -ENOMEM ? 500 : 400, err.msg);
+		call_free(call);
+		return;
+	}
+	dp_turn_submit(rpc->turn, &call->item);
+}
+
+static void activate(const struct dp_rpc *rpc, struct dp_http_request *http)
+{
+	json_auto_t *body = json_pack("{s:[s]}", "Implements", rpc->spec->implements);
+
+	dp_http_respond(http, 200, body ? json_dumps(body, JSON_COMPACT) : NULL);
+}
+
+void dp_rpc_on_request(void *ctx, struct dp_http_request *http)
+{
+	struct dp_rpc *rpc = ctx;
+	const char *path = dp_http_path(http);
+	const struct dp_route *route = find_route(rpc, path);
+	char msg[160];
+
+	if (strcmp(dp_http_method(http), "POST")) {
+		respond_error(http, 405, "only POST is understood");
+	} else if (!strcmp(path, "/Plugin.Activate")) {
+		activate(rpc, http);
+	} else if (route) {
+		submit(rpc, route, http);
+	} else {
+		(void)snprintf(msg, sizeof msg, "unknown method %.100s", path);
+		respond_error(http, 404, msg);
+	}
+}
+
+int dp_rpc_new(const struct dp_rpc_spec *spec, struct dp_loop *loop, struct dp_turn *turn,
+	       struct dp_rpc **ret_rpc, struct dp_error *err)
+{
+	struct dp_rpc *rpc = calloc(1, sizeof *rpc);
+
+	if (!rpc)
+		return dp_error_oom(err);
+	rpc->spec = spec;
+	rpc->loop = loop;
+	rpc->turn = turn;
+	*ret_rpc = rpc;
+	return 0;
+}
+
+void dp_rpc_free(struct dp_rpc *rpc)
+{
+	free(rpc);
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DP_COMMON_RPC_H
+#define DP_COMMON_RPC_H
+
+/*
+ * Docker's plugin protocol: POST /<Type>.<Method>, JSON in, JSON out (docs of moby: pkg/plugins).
+ *
+ * What an answer looks like, and why:
+ *  - success and refusal are both status 200: the engine reads the reason of a refusal from the
+ *    body, under "Err" for a network driver and "Error" for an IPAM driver; the wrong name counts
+ *    as success, so both are always set;
+ *  - 400 for a body that is not the request, 404 for an unknown method, 405 for another verb;
+ *  - an empty body where arguments are due is refused: it is what a retry of a lost request looks
+ *    like (the engine's buffer is spent), and acting on it would be acting twice.
+ */
+
+#include <jansson.h>
+
+#include "common/http.h"
+#include "common/schema.h"
+#include "common/turn.h"
+
+struct dp_rpc;
+struct dp_call; /* one request on its way to an answer */
+
+/**
+ * dp_rpc_handler - first step of a method
+ * @ctx:  the daemon's
+ * @call: for dp_call_reply() and dp_call_then()
+ * @req:  decoded request, of the route's struct; lives as long as @call
+ * @err:  out: reason on failure
+ *
+ * A handler that fails has changed nothing.
+ * Return: enum dp_step, or a negative errno.
+ */
+typedef int (*dp_rpc_handler)(void *ctx, struct dp_call *call, const void *req, struct dp_error *err);
+
+/* A later step; @data is what dp_call_then() was given. */
+typedef int (*dp_rpc_step)(void *ctx, struct dp_call *call, void *data, struct dp_error *err);
+
+struct dp_route {
+	const char *path;               /* "/IpamDriver.RequestPool" */
+	const struct dp_schema *schema; /* NULL = no arguments, an empty body is fine */
+	size_t req_size;                /* bytes of the struct that the schema fills */
+	dp_rpc_handler handler;
+};
+
+/* dp_call_reply() - the answer in case of success; @reply is taken. Without one it is {}. */
+void dp_call_reply(struct dp_call *call, json_t *reply);
+
+/**
+ * dp_call_then() - what to run after the flush, for a handler that returns DP_STEP_AGAIN or _PARK
+ * @step: next step, called with @data
+ * @data: owned by the call from now on
+ * @done: called once when the call ends, @ok telling whether it succeeded: undoes kernel work if
+ *        not, frees @data; may be NULL
+ *
+ * Replaces an earlier step; the @data and @done of the first call stay if @data is the same.
+ */
+void dp_call_then(struct dp_call *call, dp_rpc_step step, void *data,
+		  void (*done)(void *ctx, void *data, bool ok));
+
+/* dp_call_item() - for dp_turn_wake() of a parked call. */
+struct dp_turn_item *dp_call_item(struct dp_call *call);
+
+struct dp_rpc_spec {
+	const char *implements;         /* "NetworkDriver": the answer to Plugin.Activate */
+	const struct dp_route *routes;
+	size_t n_routes;
+	void *ctx;                      /* handed to handlers */
+	uint32_t deadline_ms;           /* a parked call fails after this */
+};
+
+/**
+ * dp_rpc_new() - dispatcher; its dp_rpc_on_request() is the callback for dp_http_new()
+ * @spec: borrowed
+ * @loop: borrowed, for the clock
+ * @turn: borrowed: where the requests go
+ *
+ * Return: 0; -ENOMEM.
+ */
+DP_NODISCARD int dp_rpc_new(const struct dp_rpc_spec *spec, struct dp_loop *loop,
+			    struct dp_turn *turn, struct dp_rpc **ret_rpc, struct dp_error *err);
+
+/* dp_rpc_free() - NULL is fine; no call may be under way. */
+void dp_rpc_free(struct dp_rpc *rpc);
+DP_DEFINE_CLEANUP(struct dp_rpc, dp_rpc_free);
+
+/* dp_rpc_on_request() - take one request; @rpc is a struct dp_rpc. */
+void dp_rpc_on_request(void *rpc, struct dp_http_request *req);
+
+#endif

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "common/turn.h"
+
+struct list {
+	struct dp_turn_item *head;
+	struct dp_turn_item **tail; /* where the next one is linked */
+};
+
+struct dp_turn {
+	struct dp_loop *loop;
+	const struct dp_turn_ops *ops;
+	void *ctx;
+	struct list queue;
+	struct dp_turn_item *parked; /* unsorted: few, and every wake or expiry unlinks by walking */
+	struct dp_timer timer;       /* nearest deadline of the parked */
+};
+
+static void list_init(struct list *l)
+{
+	l->head = NULL;
+	l->tail = &l->head;
+}
+
+static void list_add(struct list *l, struct dp_turn_item *item)
+{
+	item->next = NULL;
+	*l->tail = item;
+	l->tail = &item->next;
+}
+
+static struct dp_turn_item *list_pop(struct list *l)
+{
+	struct dp_turn_item *item = l->head;
+
+	if (!item)
+		return NULL;
+	l->head = item->next;
+	if (!l->head)
+		l->tail = &l->head;
+	item->next = NULL;
+	return item;
+}
+
+static void unpark(struct dp_turn *turn, struct dp_turn_item *item)
+{
+	struct dp_turn_item **p = &turn->parked;
+
+	while (*p != item)
+		p = &(*p)->next;
+	*p = item->next;
+	item->next = NULL;
+}
+
+static void rearm(struct dp_turn *turn)
+{
+	uint64_t due = UINT64_MAX;
+
+	for (const struct dp_turn_item *i = turn->parked; i; i = i->next) {
+		if (i->deadline_ms < due)
+			due = i->deadline_ms;
+	}
+	if (turn->parked)
+		dp_timer_arm(turn->loop, &turn->timer, due);
+	else
+		dp_timer_disarm(turn->loop, &turn->timer);
+}
+
+static void expire(void *ctx)
+{
+	struct dp_turn *turn = ctx;
+	uint64_t now = dp_loop_now_ms(turn->loop);
+	struct dp_error err = DP_ERROR_INIT;
+	struct dp_turn_item *next;
+
+	(void)dp_error_set(&err, DP_ERR_UNAVAILABLE, -ETIMEDOUT, "not answered within the deadline");
+	for (struct dp_turn_item *i = turn->parked; i; i = next) {
+		next = i->next;
+		if (i->deadline_ms > now)
+			continue;
+		unpark(turn, i);
+		i->finish(i, &err);
+	}
+	rearm(turn);
+}
+
+int dp_turn_new(struct dp_loop *loop, const struct dp_turn_ops *ops, void *ctx,
+		struct dp_turn **ret_turn, struct dp_error *err)
+{
+	struct dp_turn *turn = calloc(1, sizeof *turn);
+
+	if (!turn)
+		return dp_error_oom(err);
+	turn->loop = loop;
+	turn->ops = ops;
+	turn->ctx = ctx;
+	turn->timer = (struct dp_timer){ .fn = expire, .ctx = turn };
+	list_init(&turn->queue);
+	*ret_turn = turn;
+	return 0;
+}
+
+void dp_turn_free(struct dp_turn *turn)
+{
+	struct dp_error err = DP_ERROR_INIT;
+	struct dp_turn_item *item;
+
+	if (!turn)
+		return;
+	(void)dp_error_set(&err, DP_ERR_UNAVAILABLE, -ESHUTDOWN, "the daemon is stopping");
+	while ((item = list_pop(&turn->queue)))
+		item->finish(item, &err);
+	while ((item = turn->parked)) {
+		unpark(turn, item);
+		item->finish(item, &err);
+	}
+	dp_timer_disarm(turn->loop, &turn->timer);
+	free(turn);
+}
+
+void dp_turn_submit(struct dp_turn *turn, struct dp_turn_item *item)
+{
+	list_add(&turn->queue, item);
+}
+
+void dp_turn_wake(struct dp_turn *turn, struct dp_turn_item *item)
+{
+	unpark(turn, item);
+	rearm(turn);
+	list_add(&turn->queue, item);
+}
+
+/* Runs a step of each item of @round; failed ones are finished at once, since they changed
+ * nothing. Sorts the others by what they want next. */
+static void run_steps(struct list *round, struct list *done, struct list *again, struct list *park)
+{
+	struct dp_turn_item *item;
+
+	while ((item = list_pop(round))) {
+		struct dp_error err = DP_ERROR_INIT;
+		int r = item->step(item, &err);
+
+		if (r == DP_STEP_DONE)
+			list_add(done, item);
+		else if (r == DP_STEP_AGAIN)
+			list_add(again, item);
+		else if (r == DP_STEP_PARK)
+			list_add(park, item);
+		else
+			item->finish(item, &err);
+	}
+}
+
+static void finish_all(struct list *l, const struct dp_error *err)
+{
+	struct dp_turn_item *item;
+
+	while ((item = list_pop(l)))
+		item->finish(item, err);
+}
+
+bool dp_turn_run(struct dp_turn *turn)
+{
+	struct list round = turn->queue;
+	struct dp_turn_item *item;
+
+	if (!round.head)
+		return false;
+	list_init(&turn->queue);
+	while (round.head) {
+		struct dp_error err = DP_ERROR_INIT;
+		struct list done, again, park;
+
+		list_init(&done);
+		list_init(&again);
+		list_init(&park);
+		run_steps(&round, &done, &again, &park);
+		if (turn->ops->flush(turn->ctx, &err) < 0) {
+			finish_all(&done, &err);
+			finish_all(&again, &err);
+			finish_all(&park, &err);
+			turn->ops->reload(turn->ctx);
+			return true;
+		}
+		finish_all(&done, NULL);
+		while ((item = list_pop(&park))) {
+			item->next = turn->parked;
+			turn->parked = item;
+		}
+		round = again;
+		if (!again.head)
+			list_init(&round);
+	}
+	rearm(turn);
+	return true;
+}

@@ -1,0 +1,716 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+/*
+ * Handlers change the model in memory and write lease rows into the turn's transaction; bitmap
+ * chunks and pool cursors are written once a turn by the flush. If a write fails, the model and
+ * the transaction no longer agree: the turn is `spoilt`, its flush fails, and the model is read
+ * back from disk.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "ipam/driver.h"
+#include "ipam/hostroutes.h"
+#include "ipam/state.h"
+
+#define OPT_REQUEST_TYPE "RequestAddressType"
+#define OPT_GATEWAY      "com.docker.network.gateway"
+#define OPT_SERIAL       "com.docker.network.ipam.serial"
+#define OPT_MAC          "com.docker.network.endpoint.macaddress"
+#define OPT_NAME         "com.docker.network.endpoint.name"
+
+enum { MAX_EXPIRE_PER_REQUEST = 16 }; /* rows; bounds the work a request does for others */
+
+struct pool_list {
+	struct ipam_default_pool *items;
+	size_t n;
+};
+
+struct driver {
+	const struct ipam_config *config;
+	struct ipam_state *state;
+	struct ipam_space *space;     /* NULL after a failed reload, until one succeeds */
+	struct pool_list defaults[IPAM_N_BOOKS]; /* IPv4 */
+	struct pool_list defaults_v6;
+	struct ipam_pool **touched;   /* cursors to write at the flush */
+	size_t n_touched;
+	size_t max_touched;
+	bool spoilt;                  /* a write of this turn failed */
+	struct dp_error spoilt_err;   /* why */
+};
+
+/* ---- configuration ---- */
+
+const struct dp_schema ipam_config_schema = {
+	.noun = "config key",
+	.refuse_unknown = true,
+	.n_fields = 9,
+	.fields = (const struct dp_field[9]){
+		DP_COMMON_FIELDS(struct ipam_config, "myipamplugin"),
+		DP_LIST(struct ipam_config, default_pools, "default-pools",
+			.def = "base=172.17.0.0/16,size=16 base=172.18.0.0/16,size=16 "
+			       "base=172.19.0.0/16,size=16 base=172.20.0.0/14,size=16 "
+			       "base=172.24.0.0/14,size=16 base=172.28.0.0/14,size=16 "
+			       "base=192.168.0.0/16,size=20",
+			.help = "where subnets come from that a network does not name"),
+		DP_LIST(struct ipam_config, global_default_pools, "global-default-pools",
+			.def = "base=10.0.0.0/8,size=24",
+			.help = "the same for networks of a Swarm (global scope)"),
+		DP_LIST(struct ipam_config, default_pools_v6, "default-pools-v6", .def = "",
+			.help = "the same for IPv6; empty: /64s of a unique local /48 drawn once"),
+		DP_U32(struct ipam_config, cooldown, "cooldown", .min = 0, .max = 86400,
+		       .unit = "seconds", .def = "30",
+		       .help = "time a released address rests, unless nothing else is left"),
+		DP_BOOL(struct ipam_config, requires_mac_address, "requires-mac-address",
+			.def = "false",
+			.help = "have the engine choose each MAC and tell it with the request"),
+	},
+};
+
+struct pool_options {
+	const char *tenant;
+};
+
+static const char *const engine_options[] = { "com.docker.network.", OPT_REQUEST_TYPE, NULL };
+
+const struct dp_schema ipam_option_schema = {
+	.noun = "--ipam-opt",
+	.text_values = true,
+	.refuse_unknown = true,
+	.ignore = engine_options, /* Swarm leaves its own keys in the map */
+	.n_fields = 1,
+	.fields = (const struct dp_field[1]){
+		DP_STR(struct pool_options, tenant, "tenant", .min = 1, .max = IPAM_TENANT_SIZE - 1,
+		       .help = "a book of its own: subnets of different tenants may overlap"),
+	},
+};
+
+static int parse_list(const char *key, const char *text, int family, struct pool_list *ret_list,
+		      struct dp_error *err)
+{
+	auto_free struct ipam_default_pool *items = NULL;
+	auto_free char *copy = strdup(text);
+	size_t n = 0;
+	char *rest = NULL;
+
+	items = calloc(strlen(text) / 2 + 1, sizeof *items);
+	if (!copy || !items)
+		return dp_error_oom(err);
+	for (char *w = strtok_r(copy, " ", &rest); w; w = strtok_r(NULL, " ", &rest)) {
+		if (ipam_default_pool_parse(w, &items[n], err) < 0)
+			return dp_error_prefix(err, "%s", key);
+		if (items[n].base.addr.family != family)
+			return dp_error_set(err, DP_ERR_INVALID, -EINVAL, "%s: %s is not IPv%d", key, w,
+					    family == AF_INET ? 4 : 6);
+		n++;
+	}
+	ret_list->items = DP_TAKE_PTR(items);
+	ret_list->n = n;
+	return 0;
+}
+
+static void free_lists(struct driver *d)
+{
+	for (unsigned b = 0; b < IPAM_N_BOOKS; b++)
+		free(d->defaults[b].items);
+	free(d->defaults_v6.items);
+}
+
+static int parse_lists(const struct ipam_config *c, struct driver *d, struct dp_error *err)
+{
+	int r = parse_list("default-pools", c->default_pools, AF_INET, &d->defaults[IPAM_LOCAL], err);
+
+	if (r == 0)
+		r = parse_list("global-default-pools", c->global_default_pools, AF_INET,
+			       &d->defaults[IPAM_GLOBAL], err);
+	if (r == 0)
+		r = parse_list("default-pools-v6", c->default_pools_v6, AF_INET6, &d->defaults_v6, err);
+	return r;
+}
+
+int ipam_config_check(const void *config, struct dp_error *err)
+{
+	struct driver d = { .config = config };
+	int r = parse_lists(config, &d, err);
+
+	free_lists(&d);
+	return r;
+}
+
+/* ---- life ---- */
+
+int ipam_driver_start(const void *config, struct dp_loop *loop, void **ret_ctx, struct dp_error *err)
+{
+	const struct ipam_config *c = config;
+	struct driver *d = calloc(1, sizeof *d);
+	int r;
+
+	(void)loop;
+	if (!d)
+		return dp_error_oom(err);
+	d->config = c;
+	r = parse_lists(c, d, err);
+	if (r == 0)
+		r = ipam_state_open(c->common.state_dir, &d->state, err);
+	if (r == 0)
+		r = ipam_state_load(d->state, &d->space, err);
+	if (r < 0) {
+		ipam_driver_stop(d);
+		return r;
+	}
+	*ret_ctx = d;
+	return 0;
+}
+
+void ipam_driver_stop(void *ctx)
+{
+	struct driver *d = ctx;
+
+	ipam_space_free(d->space);
+	ipam_state_close(d->state);
+	free_lists(d);
+	free(d->touched);
+	free(d);
+}
+
+/* A write failed: nothing of this turn may be answered as done. Return: the code, forwarded. */
+static int spoil(struct driver *d, int r, const struct dp_error *err)
+{
+	if (r < 0 && !d->spoilt) {
+		d->spoilt = true;
+		d->spoilt_err = *err;
+	}
+	return r;
+}
+
+int ipam_driver_flush(void *ctx, struct dp_error *err)
+{
+	struct driver *d = ctx;
+	struct ipam_dirty_chunk chunk;
+	int r = 0;
+
+	if (d->spoilt) {
+		*err = d->spoilt_err;
+		return err->code;
+	}
+	while (r == 0 && d->space && ipam_space_pop_dirty(d->space, &chunk))
+		r = ipam_state_put_chunk(d->state, &chunk, err);
+	for (size_t i = 0; r == 0 && i < d->n_touched; i++)
+		r = ipam_state_put_pool(d->state, d->touched[i], err);
+	d->n_touched = 0;
+	return r < 0 ? r : ipam_state_commit(d->state, err);
+}
+
+void ipam_driver_reload(void *ctx)
+{
+	struct driver *d = ctx;
+	struct dp_error err = DP_ERROR_INIT;
+
+	ipam_state_rollback(d->state);
+	ipam_space_free(d->space);
+	d->space = NULL;
+	d->spoilt = false;
+	d->n_touched = 0;
+	if (ipam_state_load(d->state, &d->space, &err) < 0)
+		dp_log_error("state cannot be read back, refusing requests until it can: %s", err.msg);
+}
+
+/* Every handler's first line: is there a model to work on? */
+static int ready(struct driver *d, struct dp_error *err)
+{
+	if (d->space)
+		return 0;
+	return ipam_state_load(d->state, &d->space, err);
+}
+
+/* The cursor of @pool has moved: write it at the flush. */
+static int touch(struct driver *d, struct ipam_pool *pool, struct dp_error *err)
+{
+	for (size_t i = d->n_touched; i-- > 0;) {
+		if (d->touched[i] == pool)
+			return 0;
+	}
+	if (d->n_touched == d->max_touched) {
+		size_t max = d->max_touched ? 2 * d->max_touched : 16;
+		struct ipam_pool **p = reallocarray(d->touched, max, sizeof(struct ipam_pool *));
+
+		if (!p)
+			return dp_error_oom(err);
+		d->touched = p;
+		d->max_touched = max;
+	}
+	d->touched[d->n_touched++] = pool;
+	return 0;
+}
+
+static void untouch(struct driver *d, const struct ipam_pool *pool)
+{
+	for (size_t i = 0; i < d->n_touched; i++) {
+		if (d->touched[i] == pool)
+			d->touched[i--] = d->touched[--d->n_touched];
+	}
+}
+
+/* ---- capabilities ---- */
+
+static int on_get_capabilities(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	struct driver *d = ctx;
+	int r = ready(d, err);
+
+	(void)req;
+	if (r < 0)
+		return r;
+	r = ipam_state_put_generation(d->state, ipam_space_new_generation(d->space), err);
+	/* No replay: what an engine would tell us again we have on disk, and a replay that failed
+	 * would make it release a live pool (moby: libnetwork/network.go, reservePools). */
+	dp_call_reply(call, json_pack("{s:b, s:b}", "RequiresMACAddress",
+				      (int)d->config->requires_mac_address, "RequiresRequestReplay", 0));
+	return spoil(d, r, err);
+}
+
+static int on_get_spaces(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	(void)ctx;
+	(void)req;
+	(void)err;
+	dp_call_reply(call, json_pack("{s:s, s:s}", "LocalDefaultAddressSpace",
+				      ipam_book_name(IPAM_LOCAL), "GlobalDefaultAddressSpace",
+				      ipam_book_name(IPAM_GLOBAL)));
+	return DP_STEP_DONE;
+}
+
+/* ---- pools ---- */
+
+struct request_pool {
+	const char *space;
+	const char *pool;
+	const char *range;
+	json_t *options;
+	bool v6;
+};
+
+static const struct dp_schema request_pool_schema = {
+	.n_fields = 5,
+	.fields = (const struct dp_field[5]){
+		DP_STR(struct request_pool, space, "AddressSpace", .flags = DP_F_REQUIRED, .max = 64),
+		DP_STR(struct request_pool, pool, "Pool", .max = DP_PREFIX_STRLEN),
+		DP_STR(struct request_pool, range, "SubPool", .max = DP_PREFIX_STRLEN),
+		DP_OBJ(struct request_pool, options, "Options"),
+		DP_BOOL(struct request_pool, v6, "V6"),
+	},
+};
+
+static int parse_prefix(const char *what, const char *text, struct dp_prefix *ret_prefix,
+			struct dp_error *err)
+{
+	if (dp_prefix_parse(text, ret_prefix) < 0)
+		return dp_error_set(err, DP_ERR_INVALID, -EINVAL, "%s '%s' is not a CIDR prefix", what,
+				    text);
+	return 0;
+}
+
+/* Whether a pool known from an older generation may be asked for again: Swarm does so. A person's
+ * `docker network create --ipam-driver` sends Options {} at least, Swarm null or its serial key. */
+static bool may_be_replay(enum ipam_book book, const json_t *options)
+{
+	return book == IPAM_GLOBAL || !options || json_object_get(options, OPT_SERIAL);
+}
+
+static int choose_prefix(struct driver *d, enum ipam_book book, bool v6, unsigned len,
+			 struct dp_prefix *ret_prefix, struct dp_error *err)
+{
+	const struct pool_list *list = v6 ? &d->defaults_v6 : &d->defaults[book];
+	struct ipam_hostroutes routes = IPAM_HOSTROUTES_INIT;
+	struct ipam_default_pool ula = { .size = 64 };
+	struct ipam_choice choice = { .book = book, .bases = list->items, .n_bases = list->n,
+				      .len = len };
+	int r;
+
+	if (v6 && !list->n) {
+		r = spoil(d, ipam_state_ula(d->state, &ula.base, err), err);
+		if (r < 0)
+			return r;
+		choice.bases = &ula;
+		choice.n_bases = 1;
+	}
+	r = ipam_hostroutes_read("", &routes, err);
+	if (r < 0)
+		return r;
+	choice.avoid = routes.prefixes;
+	choice.n_avoid = routes.n_prefixes;
+	r = ipam_space_choose(d->space, &choice, ret_prefix, err);
+	ipam_hostroutes_done(&routes);
+	return r;
+}
+
+/* The prefix that a request means: the one it names, or a free one. */
+static int wanted_prefix(struct driver *d, const struct request_pool *rq, enum ipam_book book,
+			 struct dp_prefix *ret_prefix, struct dp_error *err)
+{
+	bool v6 = rq->v6;
+	unsigned len = 0;
+	int r;
+
+	if (rq->pool && *rq->pool) {
+		r = parse_prefix("subnet", rq->pool, ret_prefix, err);
+		if (r < 0 || !ipam_prefix_is_any(ret_prefix))
+			return r;
+		v6 = ret_prefix->addr.family == AF_INET6;
+		len = ret_prefix->len;
+	}
+	if (rq->range && *rq->range)
+		return dp_error_set(err, DP_ERR_INVALID, -EINVAL,
+				    "--ip-range %s needs a --subnet that it lies in", rq->range);
+	return choose_prefix(d, book, v6, len, ret_prefix, err);
+}
+
+static int identify_pool(struct driver *d, const struct request_pool *rq, struct ipam_pool_id *ret_id,
+			 struct dp_error *err)
+{
+	struct pool_options opt = { .tenant = "" };
+	struct dp_prefix range = { .len = 0 };
+	struct dp_prefix pool;
+	enum ipam_book book;
+	int r = 0;
+
+	if (ipam_book_parse(rq->space, &book) < 0)
+		return dp_error_set(err, DP_ERR_INVALID, -EINVAL,
+				    "address space '%.64s' is neither local nor global", rq->space);
+	if (rq->options)
+		r = dp_schema_decode(&ipam_option_schema, rq->options, &opt, err);
+	if (r == 0)
+		r = wanted_prefix(d, rq, book, &pool, err);
+	if (r == 0 && rq->range && *rq->range)
+		r = parse_prefix("ip-range", rq->range, &range, err);
+	if (r == 0)
+		r = ipam_pool_id_make(book, opt.tenant, &pool, &range, ret_id, err);
+	return r;
+}
+
+static int on_request_pool(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	const struct request_pool *rq = req;
+	struct driver *d = ctx;
+	struct ipam_pool_grant grant;
+	struct ipam_pool_id id;
+	char name[IPAM_POOL_ID_SIZE];
+	char text[DP_PREFIX_STRLEN];
+	int r = ready(d, err);
+
+	if (r == 0)
+		r = identify_pool(d, rq, &id, err);
+	if (r == 0)
+		r = ipam_space_request_pool(d->space, &id, may_be_replay(id.book, rq->options), &grant,
+					    err);
+	if (r < 0)
+		return r;
+	if (grant.new_subnet)
+		r = ipam_state_add_subnet(d->state, ipam_pool_subnet(grant.pool), err);
+	if (r == 0)
+		r = ipam_state_put_pool(d->state, grant.pool, err);
+	if (r < 0)
+		return spoil(d, r, err);
+	ipam_pool_id_format(&id, name);
+	dp_log_info("pool %s %s", name, grant.new_pool ? "requested" : "requested again (replay)");
+	dp_call_reply(call, json_pack("{s:s, s:s, s:{}}", "PoolID", name, "Pool",
+				      dp_prefix_format(&id.pool, text), "Data"));
+	return DP_STEP_DONE;
+}
+
+struct release_pool {
+	const char *pool_id;
+};
+
+static const struct dp_schema release_pool_schema = {
+	.n_fields = 1,
+	.fields = (const struct dp_field[1]){
+		DP_STR(struct release_pool, pool_id, "PoolID"),
+	},
+};
+
+/* Gives back every lease taken through @pool, whose subnet stays for the others. */
+static int drop_leases_of_pool(struct driver *d, struct ipam_pool *pool, struct dp_error *err)
+{
+	struct ipam_subnet *subnet = ipam_pool_subnet(pool);
+	struct ipam_lease lease;
+	struct dp_addr addr;
+	int r = ipam_state_remove_sharers(d->state, pool, err);
+
+	while (r == 0 && (r = ipam_state_next_of_pool(d->state, pool, &addr, &lease, err)) == 1) {
+		r = ipam_state_inherit(d->state, subnet, &addr, err);
+		if (r != 0) {
+			r = r < 0 ? r : 0;
+			continue;
+		}
+		ipam_subnet_drop(subnet, &addr, lease.is_cooling);
+		r = ipam_state_drop_lease(d->state, subnet, &addr, err);
+	}
+	return r;
+}
+
+static int on_release_pool(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	const struct release_pool *rq = req;
+	struct driver *d = ctx;
+	struct dp_error ignored = DP_ERROR_INIT;
+	struct ipam_pool *pool;
+	int64_t subnet_id;
+	int64_t pool_id;
+	int r = ready(d, err);
+
+	(void)call;
+	if (r < 0)
+		return r;
+	if (!rq->pool_id || ipam_space_pool_by_text(d->space, rq->pool_id, &pool, &ignored) < 0) {
+		dp_log_debug("release of unknown pool '%.64s'", rq->pool_id ? rq->pool_id : "");
+		return DP_STEP_DONE;
+	}
+	subnet_id = ipam_subnet_id(ipam_pool_subnet(pool));
+	pool_id = ipam_pool_rowid(pool);
+	untouch(d, pool);
+	if (ipam_subnet_n_pools(ipam_pool_subnet(pool)) > 1)
+		r = drop_leases_of_pool(d, pool, err);
+	if (r == 0 && ipam_space_release_pool(d->space, pool))
+		r = ipam_state_remove_subnet(d->state, subnet_id, err);
+	else if (r == 0)
+		r = ipam_state_remove_pool(d->state, pool_id, err);
+	dp_log_info("pool %s released", rq->pool_id);
+	return spoil(d, r, err);
+}
+
+/* ---- addresses ---- */
+
+struct address_request {
+	const char *pool_id;
+	const char *address;
+	json_t *options;
+};
+
+static const struct dp_schema address_schema = {
+	.n_fields = 3,
+	.fields = (const struct dp_field[3]){
+		DP_STR(struct address_request, pool_id, "PoolID"),
+		DP_STR(struct address_request, address, "Address", .max = DP_PREFIX_STRLEN),
+		DP_OBJ(struct address_request, options, "Options"),
+	},
+};
+
+static const char *option(const struct address_request *rq, const char *key)
+{
+	const char *v = rq->options ? json_string_value(json_object_get(rq->options, key)) : NULL;
+
+	return v ? v : "";
+}
+
+static int64_t wall_clock(void)
+{
+	return (int64_t)time(NULL);
+}
+
+/* Puts addresses that have rested long enough back among the free ones. */
+static int end_cooling(struct driver *d, struct ipam_pool *pool, struct dp_error *err)
+{
+	struct ipam_subnet *subnet = ipam_pool_subnet(pool);
+	struct dp_addr first = dp_prefix_masked(ipam_subnet_prefix(subnet)).addr;
+	struct dp_addr last = dp_prefix_last(ipam_subnet_prefix(subnet));
+	int64_t before = wall_clock() - (int64_t)d->config->cooldown;
+	struct ipam_usage usage;
+	struct dp_addr addr;
+	int r = 0;
+
+	ipam_pool_usage(pool, &usage);
+	for (int i = 0; usage.n_cooling && i < MAX_EXPIRE_PER_REQUEST; i++, usage.n_cooling--) {
+		r = ipam_state_oldest_cooling(d->state, subnet, before, &first, &last, &addr, err);
+		if (r != 1)
+			break;
+		ipam_subnet_drop(subnet, &addr, true);
+		r = ipam_state_drop_lease(d->state, subnet, &addr, err);
+		if (r < 0)
+			break;
+	}
+	return r < 0 ? spoil(d, r, err) : 0;
+}
+
+/* Takes the address of @pool's range that has rested longest; @err holds the exhaustion. */
+static int pick_cooling(struct driver *d, struct ipam_pool *pool, struct dp_addr *ret_addr,
+			struct dp_error *err)
+{
+	struct dp_error exhausted = *err;
+	struct dp_addr first;
+	struct dp_addr last;
+	int r;
+
+	ipam_pool_dynamic_bounds(pool, &first, &last);
+	r = ipam_state_oldest_cooling(d->state, ipam_pool_subnet(pool), INT64_MAX, &first, &last,
+				      ret_addr, err);
+	if (r == 0) {
+		*err = exhausted;
+		return err->code;
+	}
+	if (r == 1)
+		ipam_subnet_revive(ipam_pool_subnet(pool), ret_addr);
+	return r < 0 ? spoil(d, r, err) : 0;
+}
+
+static int pick(struct driver *d, struct ipam_pool *pool, bool is_gateway, struct dp_addr *ret_addr,
+		struct dp_error *err)
+{
+	int r = end_cooling(d, pool, err);
+
+	if (r < 0)
+		return r;
+	r = ipam_pool_pick(pool, is_gateway, ret_addr, err);
+	if (r == -ENOSPC)
+		r = pick_cooling(d, pool, ret_addr, err);
+	if (r < 0)
+		return r;
+	return spoil(d, touch(d, pool, err), err);
+}
+
+/* The address that was asked for. @ret_write: is its row to be written? */
+static int claim(struct driver *d, struct ipam_pool *pool, const struct dp_addr *addr, bool is_gateway,
+		 bool *ret_write, struct dp_error *err)
+{
+	struct ipam_subnet *subnet = ipam_pool_subnet(pool);
+	struct ipam_lease lease;
+	struct ipam_claim claim = {
+		.addr = *addr,
+		.is_gateway = is_gateway,
+		.may_replay = true,
+		.generation = ipam_space_generation(d->space),
+	};
+	enum ipam_claim_result result;
+	int r = ipam_pool_check_addr(pool, addr, err);
+
+	if (r < 0)
+		return r;
+	r = ipam_state_get_lease(d->state, subnet, addr, &lease, err);
+	if (r < 0)
+		return spoil(d, r, err);
+	if (r == 1 && is_gateway && lease.is_gateway && !lease.is_cooling &&
+	    lease.pool_id != ipam_pool_rowid(pool)) {
+		*ret_write = false; /* the router of several pools on this subnet */
+		return spoil(d, ipam_state_add_sharer(d->state, pool, addr, err), err);
+	}
+	claim.lease = r == 1 ? &lease : NULL;
+	*ret_write = true;
+	return ipam_pool_claim(pool, &claim, &result, err);
+}
+
+static int on_request_address(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	const struct address_request *rq = req;
+	bool is_gateway = !strcmp(option(rq, OPT_REQUEST_TYPE), OPT_GATEWAY);
+	struct driver *d = ctx;
+	struct dp_prefix answer;
+	struct ipam_pool *pool;
+	char text[DP_PREFIX_STRLEN];
+	bool write = true;
+	int r = ready(d, err);
+
+	if (r == 0)
+		r = ipam_space_pool_by_text(d->space, rq->pool_id ? rq->pool_id : "", &pool, err);
+	if (r < 0)
+		return r;
+	answer.len = ipam_subnet_prefix(ipam_pool_subnet(pool))->len;
+	if (!rq->address || !*rq->address)
+		r = pick(d, pool, is_gateway, &answer.addr, err);
+	else if (dp_addr_parse(rq->address, &answer.addr) < 0)
+		r = dp_error_set(err, DP_ERR_INVALID, -EINVAL, "'%s' is not an IP address", rq->address);
+	else
+		r = claim(d, pool, &answer.addr, is_gateway, &write, err);
+	if (r < 0)
+		return r;
+	if (write) {
+		struct ipam_lease_row row = {
+			.lease = { .is_gateway = is_gateway,
+				   .pool_id = ipam_pool_rowid(pool),
+				   .generation = ipam_space_generation(d->space) },
+			.since = wall_clock(),
+			.mac = option(rq, OPT_MAC),
+			.name = option(rq, OPT_NAME),
+		};
+
+		r = ipam_state_put_lease(d->state, ipam_pool_subnet(pool), &answer.addr, &row, err);
+		if (r < 0)
+			return spoil(d, r, err);
+	}
+	dp_call_reply(call, json_pack("{s:s, s:{}}", "Address", dp_prefix_format(&answer, text), "Data"));
+	return DP_STEP_DONE;
+}
+
+/* The last user of @addr is gone. */
+static int end_lease(struct driver *d, struct ipam_pool *pool, const struct dp_addr *addr,
+		     const struct ipam_lease *lease, struct dp_error *err)
+{
+	struct ipam_subnet *subnet = ipam_pool_subnet(pool);
+
+	/* A gateway was no container's: no neighbour remembers it under another MAC of ours. */
+	if (lease->is_gateway || !d->config->cooldown) {
+		ipam_subnet_drop(subnet, addr, false);
+		return ipam_state_drop_lease(d->state, subnet, addr, err);
+	}
+	ipam_subnet_rest(subnet, addr);
+	return ipam_state_rest_lease(d->state, subnet, addr, wall_clock(), err);
+}
+
+static int release(struct driver *d, struct ipam_pool *pool, const struct dp_addr *addr,
+		   struct dp_error *err)
+{
+	struct ipam_subnet *subnet = ipam_pool_subnet(pool);
+	struct ipam_lease lease;
+	int r;
+
+	if (!dp_prefix_has_addr(ipam_subnet_prefix(subnet), addr))
+		return 0;
+	r = ipam_state_get_lease(d->state, subnet, addr, &lease, err);
+	if (r <= 0 || lease.is_cooling)
+		return r < 0 ? r : 0;
+	if (lease.pool_id != ipam_pool_rowid(pool))
+		return ipam_state_remove_sharer(d->state, pool, addr, err); /* not its to end */
+	r = ipam_state_inherit(d->state, subnet, addr, err);
+	if (r == 0)
+		r = end_lease(d, pool, addr, &lease, err);
+	return r < 0 ? r : 0;
+}
+
+static int on_release_address(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	const struct address_request *rq = req;
+	struct driver *d = ctx;
+	struct dp_error ignored = DP_ERROR_INIT;
+	struct ipam_pool *pool;
+	struct dp_addr addr;
+	int r = ready(d, err);
+
+	(void)call;
+	if (r < 0)
+		return r;
+	if (!rq->pool_id || !rq->address || dp_addr_parse(rq->address, &addr) < 0 ||
+	    ipam_space_pool_by_text(d->space, rq->pool_id, &pool, &ignored) < 0) {
+		dp_log_debug("release of unknown address '%.64s'", rq->address ? rq->address : "");
+		return DP_STEP_DONE;
+	}
+	return spoil(d, release(d, pool, &addr, err), err);
+}
+
+const struct dp_route ipam_routes[] = {
+	{ "/IpamDriver.GetCapabilities", NULL, 0, on_get_capabilities },
+	{ "/IpamDriver.GetDefaultAddressSpaces", NULL, 0, on_get_spaces },
+	{ "/IpamDriver.RequestPool", &request_pool_schema, sizeof(struct request_pool),
+	  on_request_pool },
+	{ "/IpamDriver.ReleasePool", &release_pool_schema, sizeof(struct release_pool),
+	  on_release_pool },
+	{ "/IpamDriver.RequestAddress", &address_schema, sizeof(struct address_request),
+	  on_request_address },
+	{ "/IpamDriver.ReleaseAddress", &address_schema, sizeof(struct address_request),
+	  on_release_address },
+};
+const size_t ipam_n_routes = DP_ARRAY_LEN(ipam_routes);

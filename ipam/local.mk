@@ -1,0 +1,14 @@
+noinst_LIBRARIES += ipam/libipam.a
+ipam_libipam_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
+ipam_libipam_a_SOURCES = \
+	ipam/bitmap.c ipam/bitmap.h \
+	ipam/driver.c ipam/driver.h \
+	ipam/hostroutes.c ipam/hostroutes.h \
+	ipam/pool.c ipam/pool.h \
+	ipam/space.c ipam/space.h \
+	ipam/state.c ipam/state.h
+
+sbin_PROGRAMS += ipam/myipamplugin
+ipam_myipamplugin_SOURCES = ipam/main.c
+ipam_myipamplugin_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
+ipam_myipamplugin_LDADD = ipam/libipam.a $(COMMON_LIBS)

@@ -1,0 +1,893 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Subnets and pools.
+ *
+ * An address is looked up by its upper and lower 64 bits. A subnet of at most 2^64 addresses has
+ * one *segment*: one bitmap of its own width. A larger one (IPv6 shorter than /64) has a segment
+ * for every upper half in which an address was taken; dynamic picks stay in the segment where the
+ * range begins, 2^64 addresses being enough, and explicit addresses may lie anywhere. IPv4
+ * addresses have upper half 0.
+ *
+ * Invariants
+ *   (1) a bit is set iff the address has a lease row: n_held + n_cooling = number of set bits;
+ *   (2) a segment is in the dirty list iff its bitmap has a dirty chunk;
+ *   (3) network and broadcast address are never set, so they need no bit: the bounds of picks and
+ *       ipam_pool_check_addr() keep them out.
+ *
+ * PoolID is compared as a value, not as text; text is accepted only in the one canonical form, so
+ * both are the same relation.
+ */
+
+#include <config.h>
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/parse.h"
+#include "ipam/pool.h"
+
+struct ipam_segment {
+	struct ipam_subnet *subnet; /* it belongs to */
+	uint64_t upper;             /* upper 64 bits of its addresses */
+	struct ipam_bitmap *bitmap; /* owned; bit i: lower half = subnet's lower half + i */
+	struct ipam_segment *prev;  /* in the dirty list */
+	struct ipam_segment *next;  /* in the dirty list */
+	bool is_listed;             /* in the dirty list */
+};
+
+struct ipam_subnet {
+	int64_t rowid;                  /* of its row, > 0 */
+	struct ipam_pool_id id;         /* range unused */
+	struct dp_addr last;            /* highest address, whether usable or not */
+	struct ipam_dirty_list *dirty;  /* borrowed from the space */
+	struct ipam_segment **segments; /* owned, ordered by upper half */
+	size_t n_segments;
+	size_t n_segment_slots;   /* size of @segments */
+	struct ipam_pool **pools; /* owned, in the order they came */
+	size_t n_pools;
+	size_t n_pool_slots; /* size of @pools */
+	uint64_t n_held;     /* lease rows that are held */
+	uint64_t n_cooling;  /* lease rows that cool down */
+};
+
+struct ipam_pool {
+	int64_t rowid;              /* of its row, > 0 */
+	struct ipam_pool_id id;     /* the PoolID */
+	struct ipam_subnet *subnet; /* it claims */
+	uint64_t generation;        /* in which it was claimed last */
+	uint64_t upper;             /* upper half of dynamic picks */
+	uint64_t first;             /* lower half of the first dynamic pick */
+	uint64_t last;              /* lower half of the last dynamic pick */
+	uint64_t cursor;            /* lower half where the next pick begins to look */
+};
+
+/* ---- names ---- */
+
+static const char *const book_names[IPAM_N_BOOKS] = {
+	[IPAM_LOCAL] = "local",
+	[IPAM_GLOBAL] = "global",
+};
+
+const char *ipam_book_name(enum ipam_book book)
+{
+	return book_names[book];
+}
+
+int ipam_book_parse(const char *s, enum ipam_book *ret_book)
+{
+	for (unsigned i = 0; i < IPAM_N_BOOKS; i++) {
+		if (!strcmp(s, book_names[i])) {
+			*ret_book = i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+bool ipam_tenant_valid(const char *s)
+{
+	static const char alnum[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+	size_t len = strlen(s);
+
+	if (!len)
+		return true;
+	if (len >= IPAM_TENANT_SIZE || !strchr(alnum, *s))
+		return false;
+	while (*s && (strchr(alnum, *s) || strchr("_.-", *s)))
+		s++;
+	return !*s;
+}
+
+/* Smaller than four addresses: neither a network nor a broadcast address (RFC 3021, RFC 6164). */
+static bool all_usable(const struct dp_prefix *pool)
+{
+	return dp_addr_bits(pool->addr.family) - pool->len < 2;
+}
+
+/* First and last address for dynamic picks; false: there is none. */
+static bool dynamic_bounds(const struct ipam_pool_id *id, struct dp_addr *first,
+			   struct dp_addr *last)
+{
+	const struct dp_prefix *range = id->range.addr.family ? &id->range : &id->pool;
+	struct dp_addr broadcast = dp_prefix_last(&id->pool);
+
+	*first = range->addr;
+	*last = dp_prefix_last(range);
+	if (first->hi != last->hi) { /* more than 2^64: the first 2^64 of them */
+		last->hi = first->hi;
+		last->lo = UINT64_MAX;
+	}
+	if (all_usable(&id->pool))
+		return true;
+	if (id->pool.addr.family == AF_INET && !dp_addr_cmp(last, &broadcast)) {
+		if (!dp_addr_cmp(first, last))
+			return false;
+		last->lo--;
+	}
+	if (!dp_addr_cmp(first, &id->pool.addr)) {
+		if (!dp_addr_cmp(first, last))
+			return false;
+		first->lo++;
+	}
+	return true;
+}
+
+int ipam_pool_id_make(enum ipam_book book, const char *tenant, const struct dp_prefix *pool,
+		      const struct dp_prefix *range, struct ipam_pool_id *ret_id,
+		      struct dp_error *err)
+{
+	struct ipam_pool_id id = { .book = book };
+	char a[DP_PREFIX_STRLEN];
+	char b[DP_PREFIX_STRLEN];
+	struct dp_addr first;
+	struct dp_addr last;
+
+	if (!ipam_tenant_valid(tenant))
+		return dp_error_set(err, DP_ERR_INVALID, -EINVAL,
+				    "invalid tenant \"%.80s\": want up to %d letters, digits, "
+				    "'_', '.', '-', beginning with a letter or digit",
+				    tenant, IPAM_TENANT_SIZE - 1);
+	memcpy(id.tenant, tenant, strlen(tenant) + 1);
+	id.pool = dp_prefix_masked(pool);
+	dp_prefix_format(&id.pool, a);
+	if (!id.pool.len)
+		return dp_error_set(err, DP_ERR_INVALID, -EINVAL,
+				    "invalid pool %s: it is the whole address space", a);
+	if (range && range->addr.family) {
+		id.range = dp_prefix_masked(range);
+		dp_prefix_format(&id.range, b);
+		if (!dp_prefix_contains(&id.pool, &id.range))
+			return dp_error_set(err, DP_ERR_INVALID, -EINVAL,
+					    "invalid range %s: it is not inside pool %s", b, a);
+		if (!dynamic_bounds(&id, &first, &last))
+			return dp_error_set(err, DP_ERR_INVALID, -EINVAL,
+					    "invalid range %s: it holds only the network or "
+					    "broadcast address of pool %s",
+					    b, a);
+	}
+	*ret_id = id;
+	return 0;
+}
+
+/* Moves from *rest up to the next @sep, which becomes a NUL; NULL: no such text. */
+static char *take_field(char **rest, char sep)
+{
+	char *field = *rest;
+	char *end = field ? strchr(field, sep) : NULL;
+
+	if (end)
+		*end++ = '\0';
+	*rest = end;
+	return field;
+}
+
+/* "10.0.0.0", "24" -> prefix */
+static int parse_prefix_fields(const char *addr, const char *len, struct dp_prefix *ret_prefix)
+{
+	uint32_t bits;
+
+	if (!addr || !len || dp_addr_parse(addr, &ret_prefix->addr) < 0 ||
+	    dp_parse_u32(len, 0, dp_addr_bits(ret_prefix->addr.family), &bits) < 0)
+		return -EINVAL;
+	ret_prefix->len = bits;
+	return 0;
+}
+
+static int parse_pool_id(const char *s, struct ipam_pool_id *ret_id)
+{
+	char text[IPAM_POOL_ID_SIZE];
+	char again[IPAM_POOL_ID_SIZE];
+	struct dp_prefix pool = { .len = 0 };
+	struct dp_prefix range = { .len = 0 };
+	struct ipam_pool_id id;
+	enum ipam_book book;
+	char *tenant = text;
+	char *rest;
+	char *addr;
+
+	if (strlen(s) >= sizeof text)
+		return -EINVAL;
+	memcpy(text, s, strlen(s) + 1);
+	rest = take_field(&tenant, '@');
+	if (ipam_book_parse(take_field(&rest, '/'), &book) < 0)
+		return -EINVAL;
+	addr = take_field(&rest, '/');
+	if (parse_prefix_fields(addr, take_field(&rest, '/'), &pool) < 0)
+		return -EINVAL;
+	addr = take_field(&rest, '/');
+	if (addr && parse_prefix_fields(addr, take_field(&rest, '/'), &range) < 0)
+		return -EINVAL;
+	if (ipam_pool_id_make(book, tenant ? tenant : "", &pool, &range, &id, NULL) < 0)
+		return -EINVAL;
+
+	/* Host bits, other spellings of an address, "@" without a tenant, anything left over. */
+	if (strcmp(ipam_pool_id_format(&id, again), s) != 0)
+		return -EINVAL;
+	*ret_id = id;
+	return 0;
+}
+
+int ipam_pool_id_parse(const char *s, struct ipam_pool_id *ret_id, struct dp_error *err)
+{
+	if (parse_pool_id(s, ret_id) < 0)
+		return dp_error_set(err, DP_ERR_INVALID, -EINVAL, "invalid pool id: \"%.200s\"", s);
+	return 0;
+}
+
+const char *ipam_pool_id_format(const struct ipam_pool_id *id, char buf[static IPAM_POOL_ID_SIZE])
+{
+	char pool[DP_PREFIX_STRLEN];
+	char range[DP_PREFIX_STRLEN] = "";
+	bool has_range = id->range.addr.family != AF_UNSPEC;
+
+	dp_prefix_format(&id->pool, pool);
+	if (has_range)
+		dp_prefix_format(&id->range, range);
+	(void)snprintf(buf, IPAM_POOL_ID_SIZE, "%s/%s%s%s%s%s", ipam_book_name(id->book), pool,
+		       has_range ? "/" : "", range, id->tenant[0] ? "@" : "", id->tenant);
+	return buf;
+}
+
+static bool prefix_same(const struct dp_prefix *a, const struct dp_prefix *b)
+{
+	return a->len == b->len && !dp_addr_cmp(&a->addr, &b->addr);
+}
+
+bool ipam_pool_id_equal(const struct ipam_pool_id *a, const struct ipam_pool_id *b)
+{
+	return a->book == b->book && prefix_same(&a->pool, &b->pool) &&
+	       prefix_same(&a->range, &b->range) && !strcmp(a->tenant, b->tenant);
+}
+
+static int bad_default_pool(struct dp_error *err, const char *entry, const char *what,
+			    const char *value)
+{
+	return dp_error_set(err, DP_ERR_INVALID, -EINVAL,
+			    "default pool \"%.100s\": %s \"%.60s\" (want base=PREFIX,size=BITS, "
+			    "for example base=172.17.0.0/16,size=16)",
+			    entry, what, value);
+}
+
+int ipam_default_pool_parse(const char *s, struct ipam_default_pool *ret_pool, struct dp_error *err)
+{
+	struct ipam_default_pool p = { .size = 0 };
+	const char *size = NULL;
+	struct dp_prefix masked;
+	char text[128];
+	char *rest = text;
+	uint32_t bits;
+
+	if (strlen(s) >= sizeof text)
+		return bad_default_pool(err, s, "too long:", s);
+	memcpy(text, s, strlen(s) + 1);
+	while (rest) {
+		char *value = take_field(&rest, ',');
+		char *key = take_field(&value, '=');
+
+		if (!value)
+			return bad_default_pool(err, s, "no '=' in", key);
+		if (!strcmp(key, "base") && !p.base.addr.family) {
+			if (dp_prefix_parse(value, &p.base) < 0)
+				return bad_default_pool(err, s, "base is not a prefix:", value);
+		} else if (!strcmp(key, "size") && !size) {
+			size = value;
+		} else {
+			return bad_default_pool(err, s, "unknown or repeated key", key);
+		}
+	}
+	if (!p.base.addr.family)
+		return bad_default_pool(err, s, "missing key", "base");
+	if (!size)
+		return bad_default_pool(err, s, "missing key", "size");
+	masked = dp_prefix_masked(&p.base);
+	if (dp_addr_cmp(&masked.addr, &p.base.addr) != 0) {
+		char buf[DP_PREFIX_STRLEN];
+
+		return bad_default_pool(err, s, "base has host bits set, the prefix is",
+					dp_prefix_format(&masked, buf));
+	}
+	if (dp_parse_u32(size, p.base.len ? p.base.len : 1, dp_addr_bits(p.base.addr.family),
+			 &bits) < 0)
+		return bad_default_pool(
+			err, s, "size is not a number of bits from the base's length up:", size);
+	p.size = bits;
+	*ret_pool = p;
+	return 0;
+}
+
+bool ipam_prefix_is_any(const struct dp_prefix *p)
+{
+	struct dp_prefix masked = dp_prefix_masked(p);
+
+	return p->len > 0 && !masked.addr.hi && !masked.addr.lo;
+}
+
+/* ---- dirty list ---- */
+
+static void dirty_list_add(struct ipam_segment *seg)
+{
+	struct ipam_dirty_list *list = seg->subnet->dirty;
+
+	if (seg->is_listed)
+		return;
+	seg->is_listed = true;
+	seg->next = NULL;
+	seg->prev = list->tail;
+	if (list->tail)
+		list->tail->next = seg;
+	else
+		list->head = seg;
+	list->tail = seg;
+}
+
+static void dirty_list_remove(struct ipam_segment *seg)
+{
+	struct ipam_dirty_list *list = seg->subnet->dirty;
+
+	if (!seg->is_listed)
+		return;
+	if (seg->prev)
+		seg->prev->next = seg->next;
+	else
+		list->head = seg->next;
+	if (seg->next)
+		seg->next->prev = seg->prev;
+	else
+		list->tail = seg->prev;
+	seg->is_listed = false;
+}
+
+/* ---- segments ---- */
+
+static unsigned subnet_width(const struct ipam_subnet *subnet)
+{
+	unsigned host = dp_addr_bits(subnet->id.pool.addr.family) - subnet->id.pool.len;
+
+	return host < IPAM_BITMAP_MAX_WIDTH ? host : IPAM_BITMAP_MAX_WIDTH;
+}
+
+/* Index of the segment with upper half @upper, or where it would be inserted. */
+static size_t segment_index(const struct ipam_subnet *subnet, uint64_t upper)
+{
+	size_t lo = 0;
+	size_t hi = subnet->n_segments;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (subnet->segments[mid]->upper < upper)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static struct ipam_segment *segment_find(const struct ipam_subnet *subnet, uint64_t upper)
+{
+	size_t i = segment_index(subnet, upper);
+
+	if (i == subnet->n_segments || subnet->segments[i]->upper != upper)
+		return NULL;
+	return subnet->segments[i];
+}
+
+static void segment_free(struct ipam_segment *seg)
+{
+	if (!seg)
+		return;
+	dirty_list_remove(seg);
+	ipam_bitmap_free(seg->bitmap);
+	free(seg);
+}
+
+DP_DEFINE_CLEANUP(struct ipam_segment, segment_free);
+
+static int segment_new(struct ipam_subnet *subnet, uint64_t upper, struct ipam_segment **ret_seg)
+{
+	DP_CLEANUP(segment_freep) struct ipam_segment *seg = calloc(1, sizeof *seg);
+	int r;
+
+	if (!seg)
+		return -ENOMEM;
+	seg->subnet = subnet;
+	seg->upper = upper;
+	r = ipam_bitmap_new(subnet_width(subnet), &seg->bitmap);
+	if (r < 0)
+		return r;
+	*ret_seg = DP_TAKE_PTR(seg);
+	return 0;
+}
+
+/* Makes room for one more pointer in an array; doubles, so that appending is O(1) amortised. */
+static void *grow(void *array, size_t n, size_t *n_slots)
+{
+	size_t n_new = *n_slots ? 2 * *n_slots : 1;
+	void *p = array;
+
+	if (n < *n_slots)
+		return array;
+	p = realloc(array, n_new * sizeof(void *));
+	if (p)
+		*n_slots = n_new;
+	return p;
+}
+
+/* Room for one more segment: what follows cannot fail any more. */
+static int segments_reserve(struct ipam_subnet *subnet)
+{
+	void *p = grow(subnet->segments, subnet->n_segments, &subnet->n_segment_slots);
+
+	if (!p)
+		return -ENOMEM;
+	subnet->segments = p;
+	return 0;
+}
+
+static void segments_insert(struct ipam_subnet *subnet, struct ipam_segment *seg)
+{
+	size_t i = segment_index(subnet, seg->upper);
+
+	memmove(&subnet->segments[i + 1], &subnet->segments[i],
+		(subnet->n_segments - i) * sizeof(struct ipam_segment *));
+	subnet->segments[i] = seg;
+	subnet->n_segments++;
+}
+
+static void segments_remove(struct ipam_subnet *subnet, struct ipam_segment *seg)
+{
+	size_t i = segment_index(subnet, seg->upper);
+
+	subnet->n_segments--;
+	memmove(&subnet->segments[i], &subnet->segments[i + 1],
+		(subnet->n_segments - i) * sizeof(struct ipam_segment *));
+	segment_free(seg);
+}
+
+static bool subnet_has(const struct ipam_subnet *subnet, const struct dp_addr *addr)
+{
+	return dp_addr_cmp(addr, &subnet->id.pool.addr) >= 0 &&
+	       dp_addr_cmp(addr, &subnet->last) <= 0;
+}
+
+static uint64_t addr_bit(const struct ipam_subnet *subnet, const struct dp_addr *addr)
+{
+	return addr->lo - subnet->id.pool.addr.lo;
+}
+
+/*
+ * Sets a bit that is clear. @seg: the segment with upper half @upper; NULL: there is none yet.
+ * Return: 0; -ENOMEM with nothing changed.
+ */
+static int subnet_set(struct ipam_subnet *subnet, struct ipam_segment *seg, uint64_t upper,
+		      uint64_t bit)
+{
+	DP_CLEANUP(segment_freep) struct ipam_segment *made = NULL;
+	int r;
+
+	if (!seg) {
+		r = segments_reserve(subnet);
+		if (r < 0)
+			return r;
+		r = segment_new(subnet, upper, &made);
+		if (r < 0)
+			return r;
+		seg = made;
+	}
+	r = ipam_bitmap_set(seg->bitmap, bit);
+	assert(r == 0 || r == -ENOMEM); /* the bit was clear */
+	if (r < 0)
+		return r;
+	if (made)
+		segments_insert(subnet, DP_TAKE_PTR(made));
+	dirty_list_add(seg);
+	return 0;
+}
+
+bool ipam_dirty_list_pop(struct ipam_dirty_list *dirty, struct ipam_dirty_chunk *ret_chunk)
+{
+	struct ipam_segment *seg = dirty->head;
+	struct ipam_subnet *subnet;
+
+	if (!seg)
+		return false;
+	subnet = seg->subnet;
+	if (!ipam_bitmap_pop_dirty(seg->bitmap, &ret_chunk->chunk_no, ret_chunk->bytes,
+				   &ret_chunk->empty))
+		assert(false); /* invariant (2) */
+	ret_chunk->subnet_id = subnet->rowid;
+	ret_chunk->upper = seg->upper;
+	if (!ipam_bitmap_is_dirty(seg->bitmap)) {
+		dirty_list_remove(seg);
+		if (!ipam_bitmap_count(seg->bitmap))
+			segments_remove(subnet, seg);
+	}
+	return true;
+}
+
+/* ---- subnet ---- */
+
+int ipam_subnet_new(int64_t rowid, const struct ipam_pool_id *id, struct ipam_dirty_list *dirty,
+		    struct ipam_subnet **ret_subnet)
+{
+	struct ipam_subnet *subnet = calloc(1, sizeof *subnet);
+
+	if (!subnet)
+		return -ENOMEM;
+	subnet->rowid = rowid;
+	subnet->id = *id;
+	subnet->last = dp_prefix_last(&id->pool);
+	subnet->dirty = dirty;
+	*ret_subnet = subnet;
+	return 0;
+}
+
+void ipam_subnet_free(struct ipam_subnet *subnet)
+{
+	if (!subnet)
+		return;
+	for (size_t i = 0; i < subnet->n_segments; i++)
+		segment_free(subnet->segments[i]);
+	for (size_t i = 0; i < subnet->n_pools; i++)
+		free(subnet->pools[i]);
+	free(subnet->segments);
+	free(subnet->pools);
+	free(subnet);
+}
+
+int64_t ipam_subnet_id(const struct ipam_subnet *subnet)
+{
+	return subnet->rowid;
+}
+
+enum ipam_book ipam_subnet_book(const struct ipam_subnet *subnet)
+{
+	return subnet->id.book;
+}
+
+const char *ipam_subnet_tenant(const struct ipam_subnet *subnet)
+{
+	return subnet->id.tenant;
+}
+
+const struct dp_prefix *ipam_subnet_prefix(const struct ipam_subnet *subnet)
+{
+	return &subnet->id.pool;
+}
+
+size_t ipam_subnet_n_pools(const struct ipam_subnet *subnet)
+{
+	return subnet->n_pools;
+}
+
+struct ipam_pool *ipam_subnet_pool(const struct ipam_subnet *subnet, size_t i)
+{
+	assert(i < subnet->n_pools);
+	return subnet->pools[i];
+}
+
+bool ipam_subnet_test(const struct ipam_subnet *subnet, const struct dp_addr *addr)
+{
+	const struct ipam_segment *seg;
+
+	if (!subnet_has(subnet, addr))
+		return false;
+	seg = segment_find(subnet, addr->hi);
+	return seg && ipam_bitmap_test(seg->bitmap, addr_bit(subnet, addr));
+}
+
+uint64_t ipam_subnet_count(const struct ipam_subnet *subnet)
+{
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < subnet->n_segments; i++)
+		count += ipam_bitmap_count(subnet->segments[i]->bitmap);
+	return count;
+}
+
+void ipam_subnet_rest(struct ipam_subnet *subnet, const struct dp_addr *addr)
+{
+	assert(ipam_subnet_test(subnet, addr) && subnet->n_held > 0);
+	subnet->n_held--;
+	subnet->n_cooling++;
+}
+
+void ipam_subnet_revive(struct ipam_subnet *subnet, const struct dp_addr *addr)
+{
+	assert(ipam_subnet_test(subnet, addr) && subnet->n_cooling > 0);
+	subnet->n_cooling--;
+	subnet->n_held++;
+}
+
+void ipam_subnet_drop(struct ipam_subnet *subnet, const struct dp_addr *addr, bool was_cooling)
+{
+	uint64_t *count = was_cooling ? &subnet->n_cooling : &subnet->n_held;
+	struct ipam_segment *seg = segment_find(subnet, addr->hi);
+	bool was_set = subnet_has(subnet, addr) && seg &&
+		       ipam_bitmap_clear(seg->bitmap, addr_bit(subnet, addr));
+
+	assert(was_set && *count > 0);
+	--*count;
+	dirty_list_add(seg);
+}
+
+int ipam_subnet_load_chunk(struct ipam_subnet *subnet, uint64_t upper, uint64_t chunk_no,
+			   const uint8_t bytes[static IPAM_CHUNK_SIZE_BYTES])
+{
+	DP_CLEANUP(segment_freep) struct ipam_segment *made = NULL;
+	struct dp_addr first = { .family = subnet->id.pool.addr.family,
+				 .hi = upper,
+				 .lo = subnet->id.pool.addr.lo };
+	struct ipam_segment *seg = segment_find(subnet, upper);
+	int r;
+
+	if (!subnet_has(subnet, &first))
+		return -ERANGE;
+	if (!seg) {
+		r = segments_reserve(subnet);
+		if (r < 0)
+			return r;
+		r = segment_new(subnet, upper, &made);
+		if (r < 0)
+			return r;
+		seg = made;
+	}
+	r = ipam_bitmap_load_chunk(seg->bitmap, chunk_no, bytes);
+	if (r < 0)
+		return r;
+	if (made && ipam_bitmap_count(made->bitmap))
+		segments_insert(subnet, DP_TAKE_PTR(made));
+	return 0;
+}
+
+void ipam_subnet_load_counts(struct ipam_subnet *subnet, uint64_t n_held, uint64_t n_cooling)
+{
+	subnet->n_held = n_held;
+	subnet->n_cooling = n_cooling;
+}
+
+/* ---- pool ---- */
+
+int ipam_subnet_add_pool(struct ipam_subnet *subnet, int64_t rowid, const struct ipam_pool_id *id,
+			 uint64_t generation, struct ipam_pool **ret_pool)
+{
+	void *p = grow(subnet->pools, subnet->n_pools, &subnet->n_pool_slots);
+	struct ipam_pool *pool;
+	struct dp_addr first;
+	struct dp_addr last;
+	bool has_usable = dynamic_bounds(id, &first, &last);
+
+	assert(has_usable); /* ipam_pool_id_make() */
+	if (!p)
+		return -ENOMEM;
+	subnet->pools = p;
+	pool = calloc(1, sizeof *pool);
+	if (!pool)
+		return -ENOMEM;
+	pool->rowid = rowid;
+	pool->id = *id;
+	pool->subnet = subnet;
+	pool->generation = generation;
+	pool->upper = first.hi;
+	pool->first = first.lo;
+	pool->last = last.lo;
+	pool->cursor = first.lo;
+	subnet->pools[subnet->n_pools++] = pool;
+	*ret_pool = pool;
+	return 0;
+}
+
+void ipam_subnet_remove_pool(struct ipam_subnet *subnet, struct ipam_pool *pool)
+{
+	size_t i = 0;
+
+	while (subnet->pools[i] != pool) {
+		i++;
+		assert(i < subnet->n_pools);
+	}
+	subnet->n_pools--;
+	memmove(&subnet->pools[i], &subnet->pools[i + 1],
+		(subnet->n_pools - i) * sizeof(struct ipam_pool *));
+	free(pool);
+}
+
+int64_t ipam_pool_rowid(const struct ipam_pool *pool)
+{
+	return pool->rowid;
+}
+
+struct ipam_subnet *ipam_pool_subnet(const struct ipam_pool *pool)
+{
+	return pool->subnet;
+}
+
+const struct ipam_pool_id *ipam_pool_ident(const struct ipam_pool *pool)
+{
+	return &pool->id;
+}
+
+uint64_t ipam_pool_generation(const struct ipam_pool *pool)
+{
+	return pool->generation;
+}
+
+void ipam_pool_set_generation(struct ipam_pool *pool, uint64_t generation)
+{
+	pool->generation = generation;
+}
+
+uint64_t ipam_pool_cursor(const struct ipam_pool *pool)
+{
+	return pool->cursor;
+}
+
+void ipam_pool_set_cursor(struct ipam_pool *pool, uint64_t cursor)
+{
+	pool->cursor = cursor >= pool->first && cursor <= pool->last ? cursor : pool->first;
+}
+
+static struct dp_addr pool_addr(const struct ipam_pool *pool, uint64_t lower)
+{
+	return (struct dp_addr){ .family = pool->id.pool.addr.family,
+				 .hi = pool->upper,
+				 .lo = lower };
+}
+
+void ipam_pool_dynamic_bounds(const struct ipam_pool *pool, struct dp_addr *ret_first,
+			      struct dp_addr *ret_last)
+{
+	*ret_first = pool_addr(pool, pool->first);
+	*ret_last = pool_addr(pool, pool->last);
+}
+
+void ipam_pool_usage(const struct ipam_pool *pool, struct ipam_usage *ret_usage)
+{
+	const struct ipam_subnet *subnet = pool->subnet;
+	const struct ipam_segment *seg = segment_find(subnet, pool->upper);
+	uint64_t base = subnet->id.pool.addr.lo;
+	uint64_t n_usable = pool->last - pool->first + 1; /* 0: all 2^64 */
+
+	*ret_usage = (struct ipam_usage){
+		.n_usable = n_usable ? n_usable : UINT64_MAX,
+		.n_used = seg ? ipam_bitmap_count_range(seg->bitmap, pool->first - base,
+							pool->last - base) :
+				0,
+		.n_held = subnet->n_held,
+		.n_cooling = subnet->n_cooling,
+	};
+}
+
+static int exhausted(const struct ipam_pool *pool, struct dp_error *err)
+{
+	char buf[IPAM_POOL_ID_SIZE];
+	struct ipam_usage usage;
+
+	ipam_pool_usage(pool, &usage);
+	return dp_error_set(err, DP_ERR_EXHAUSTED, -ENOSPC,
+			    "no available addresses on this pool: %s (%" PRIu64 " of %" PRIu64
+			    " in use)",
+			    ipam_pool_id_format(&pool->id, buf), usage.n_used, usage.n_usable);
+}
+
+int ipam_pool_pick(struct ipam_pool *pool, bool is_gateway, struct dp_addr *ret_addr,
+		   struct dp_error *err)
+{
+	struct ipam_subnet *subnet = pool->subnet;
+	struct ipam_segment *seg = segment_find(subnet, pool->upper);
+	uint64_t base = subnet->id.pool.addr.lo;
+	uint64_t from = (is_gateway ? pool->first : pool->cursor) - base;
+	uint64_t lower;
+	int r;
+
+	if (seg && ipam_bitmap_find_free(seg->bitmap, from, pool->first - base, pool->last - base,
+					 &from) < 0)
+		return exhausted(pool, err);
+	r = subnet_set(subnet, seg, pool->upper, from);
+	if (r < 0)
+		return dp_error_oom(err);
+	subnet->n_held++;
+	lower = base + from;
+	if (!is_gateway)
+		pool->cursor = lower == pool->last ? pool->first : lower + 1;
+	*ret_addr = pool_addr(pool, lower);
+	return 0;
+}
+
+int ipam_pool_check_addr(const struct ipam_pool *pool, const struct dp_addr *addr,
+			 struct dp_error *err)
+{
+	const struct dp_prefix *p = &pool->id.pool;
+	const struct dp_addr *last = &pool->subnet->last;
+	char text[DP_ADDR_STRLEN];
+	char buf[IPAM_POOL_ID_SIZE];
+	const char *what = NULL;
+
+	if (!subnet_has(pool->subnet, addr))
+		what = "is not in";
+	else if (!all_usable(p) && !dp_addr_cmp(addr, &p->addr))
+		what = p->addr.family == AF_INET ? "is the network address of" :
+						   "is the subnet-router anycast address of";
+	else if (!all_usable(p) && p->addr.family == AF_INET && !dp_addr_cmp(addr, last))
+		what = "is the broadcast address of";
+	if (!what)
+		return 0;
+	return dp_error_set(err, DP_ERR_INVALID, -ERANGE,
+			    "requested address is out of range: %s %s pool %s",
+			    dp_addr_format(addr, text), what, ipam_pool_id_format(&pool->id, buf));
+}
+
+/* May the held address of @claim->lease be asked for once more? */
+static bool may_confirm(const struct ipam_pool *pool, const struct ipam_claim *claim)
+{
+	const struct ipam_lease *lease = claim->lease;
+
+	if (claim->may_replay && lease->generation < claim->generation)
+		return true;
+	return claim->is_gateway && lease->is_gateway && lease->pool_id == pool->rowid;
+}
+
+int ipam_pool_claim(struct ipam_pool *pool, const struct ipam_claim *claim,
+		    enum ipam_claim_result *ret_result, struct dp_error *err)
+{
+	struct ipam_subnet *subnet = pool->subnet;
+	const struct dp_addr *addr = &claim->addr;
+	char text[DP_ADDR_STRLEN];
+	char buf[IPAM_POOL_ID_SIZE];
+	int r = ipam_pool_check_addr(pool, addr, err);
+
+	if (r < 0)
+		return r;
+	if (ipam_subnet_test(subnet, addr) != !!claim->lease)
+		return dp_error_set(err, DP_ERR_INTERNAL, -EUCLEAN,
+				    "state of pool %s is inconsistent: %s is %s in the bitmap and "
+				    "has %s lease",
+				    ipam_pool_id_format(&pool->id, buf), dp_addr_format(addr, text),
+				    claim->lease ? "free" : "taken", claim->lease ? "a" : "no");
+	if (!claim->lease) {
+		r = subnet_set(subnet, segment_find(subnet, addr->hi), addr->hi,
+			       addr_bit(subnet, addr));
+		if (r < 0)
+			return dp_error_oom(err);
+		subnet->n_held++;
+		*ret_result = IPAM_CLAIM_NEW;
+		return 0;
+	}
+	if (claim->lease->is_cooling) {
+		ipam_subnet_revive(subnet, addr);
+		*ret_result = IPAM_CLAIM_REVIVED;
+		return 0;
+	}
+	if (may_confirm(pool, claim)) {
+		*ret_result = IPAM_CLAIM_CONFIRMED;
+		return 0;
+	}
+	return dp_error_set(err, DP_ERR_CONFLICT, -EADDRINUSE,
+			    "Address already in use: %s in pool %s", dp_addr_format(addr, text),
+			    ipam_pool_id_format(&pool->id, buf));
+}

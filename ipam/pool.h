@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DP_IPAM_POOL_H
+#define DP_IPAM_POOL_H
+
+/*
+ * Subnets and pools: which address is given out next, and which may be asked for.
+ *
+ * A *subnet* is a prefix in the book of one address space and tenant; it owns the bitmap. A *pool*
+ * is one network's claim on a subnet, with or without a range for dynamic picks; its name is the
+ * PoolID that Docker keeps. Networks that share a subnet with different ranges share its bitmap.
+ *
+ * A set bit means "do not pick": there is a lease row for the address, held or cooling down. The
+ * rows themselves live in the store only; a decision that depends on one takes it as a value
+ * (struct ipam_lease). Pure: no I/O, no clock, not thread-safe.
+ *
+ * Life of an address, as the caller drives it:
+ *   ipam_pool_pick() or ipam_pool_claim()   -> held (row inserted, updated or confirmed)
+ *   ipam_subnet_rest()                      held -> cooling (row keeps released-at)
+ *   ipam_subnet_revive()                    cooling -> held
+ *   ipam_subnet_drop()                      held or cooling -> gone (row deleted); undoes a pick
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/cleanup.h"
+#include "common/compiler.h"
+#include "common/error.h"
+#include "common/inaddr.h"
+#include "ipam/bitmap.h"
+
+/* The two address spaces, separate books under the names `local` and `global`. */
+enum ipam_book {
+	IPAM_LOCAL,
+	IPAM_GLOBAL,
+};
+
+enum {
+	IPAM_N_BOOKS = 2,
+	IPAM_TENANT_SIZE = 64,   /* bytes of a tenant's name, NUL included */
+	IPAM_POOL_ID_SIZE = 192, /* bytes for ipam_pool_id_format(), NUL included */
+};
+
+/* What a PoolID says: `<space>/<pool>[/<range>][@<tenant>]`. A plain value. */
+struct ipam_pool_id {
+	enum ipam_book book;
+	struct dp_prefix pool;         /* masked */
+	struct dp_prefix range;        /* masked, inside @pool; addr.family AF_UNSPEC = none */
+	char tenant[IPAM_TENANT_SIZE]; /* "" = the default tenant */
+};
+
+/* ipam_book_name() - "local" or "global". */
+const char *ipam_book_name(enum ipam_book book);
+
+/**
+ * ipam_book_parse() - address space from its name
+ *
+ * Return: 0; -EINVAL neither of the two.
+ */
+DP_NODISCARD int ipam_book_parse(const char *s, enum ipam_book *ret_book);
+
+/* ipam_tenant_valid() - "" or a letter or digit followed by up to 62 of [A-Za-z0-9_.-]. */
+bool ipam_tenant_valid(const char *s);
+
+/**
+ * ipam_pool_id_make() - the PoolID of a request; masks host bits
+ * @book:   address space
+ * @tenant: "" = default; keeps a copy
+ * @pool:   subnet asked for
+ * @range:  range for dynamic picks; NULL or AF_UNSPEC = none
+ * @ret_id: out: untouched on failure
+ * @err:    out: reason; may be NULL
+ *
+ * Docker Engine 20.10 passes host bits and ranges outside the pool on unchecked.
+ *
+ * Return: 0; -EINVAL (DP_ERR_INVALID) bad tenant, pool of length 0, range outside the pool, range
+ *         without a usable address.
+ */
+DP_NODISCARD int ipam_pool_id_make(enum ipam_book book, const char *tenant,
+				   const struct dp_prefix *pool, const struct dp_prefix *range,
+				   struct ipam_pool_id *ret_id, struct dp_error *err);
+
+/**
+ * ipam_pool_id_parse() - read a PoolID back; accepts exactly what ipam_pool_id_format() writes
+ *
+ * Return: 0; -EINVAL (DP_ERR_INVALID) anything else: "invalid pool id: ...".
+ */
+DP_NODISCARD int ipam_pool_id_parse(const char *s, struct ipam_pool_id *ret_id,
+				    struct dp_error *err);
+
+/* ipam_pool_id_format() - canonical text into @buf; returns @buf. */
+const char *ipam_pool_id_format(const struct ipam_pool_id *id, char buf[static IPAM_POOL_ID_SIZE]);
+
+/* ipam_pool_id_equal() - do they name the same pool? */
+bool ipam_pool_id_equal(const struct ipam_pool_id *a, const struct ipam_pool_id *b);
+
+/* One entry of a default-pools list: subnets of length @size are cut from @base. */
+struct ipam_default_pool {
+	struct dp_prefix base; /* masked */
+	unsigned size;         /* bits: base.len..32 or 128 */
+};
+
+/**
+ * ipam_default_pool_parse() - `base=172.17.0.0/16,size=16`, keys in either order
+ *
+ * Return: 0; -EINVAL (DP_ERR_INVALID), the text names the entry and the value.
+ */
+DP_NODISCARD int ipam_default_pool_parse(const char *s, struct ipam_default_pool *ret_pool,
+					 struct dp_error *err);
+
+/* ipam_prefix_is_any() - 0.0.0.0/N or ::/N with N > 0: "any free pool of that size". */
+bool ipam_prefix_is_any(const struct dp_prefix *p);
+
+/* ---- subnet ---- */
+
+struct ipam_subnet;
+struct ipam_pool;
+
+/* A chunk that must be written; see ipam_bitmap_pop_dirty(). Key: (subnet id, upper, chunk_no). */
+struct ipam_dirty_chunk {
+	int64_t subnet_id;                    /* ipam_subnet_id() */
+	uint64_t upper;                       /* upper 64 bits of its addresses; IPv4: 0 */
+	uint64_t chunk_no;                    /* number within the bitmap */
+	bool empty;                           /* delete the row instead of writing it */
+	uint8_t bytes[IPAM_CHUNK_SIZE_BYTES]; /* content */
+};
+
+struct ipam_usage {
+	uint64_t n_usable;  /* addresses that dynamic picks may use; UINT64_MAX if 2^64 */
+	uint64_t n_used;    /* of those, with a lease row (held or cooling) */
+	uint64_t n_held;    /* in the whole subnet, all its pools */
+	uint64_t n_cooling; /* in the whole subnet, all its pools */
+};
+
+int64_t ipam_subnet_id(const struct ipam_subnet *subnet); /* row id, > 0, unique */
+enum ipam_book ipam_subnet_book(const struct ipam_subnet *subnet);
+const char *ipam_subnet_tenant(const struct ipam_subnet *subnet);
+const struct dp_prefix *ipam_subnet_prefix(const struct ipam_subnet *subnet);
+size_t ipam_subnet_n_pools(const struct ipam_subnet *subnet);
+struct ipam_pool *ipam_subnet_pool(const struct ipam_subnet *subnet, size_t i); /* i < n_pools */
+
+/* ipam_subnet_test() - is there a lease row for @addr, as far as the bitmap knows? */
+bool ipam_subnet_test(const struct ipam_subnet *subnet, const struct dp_addr *addr);
+
+/* ipam_subnet_count() - number of set bits: must equal the number of lease rows; O(segments). */
+uint64_t ipam_subnet_count(const struct ipam_subnet *subnet);
+
+/* ipam_subnet_rest() - a held address was released and cools down; its bit stays set. */
+void ipam_subnet_rest(struct ipam_subnet *subnet, const struct dp_addr *addr);
+
+/* ipam_subnet_revive() - a cooling address is held again (the oldest one, when nothing is free). */
+void ipam_subnet_revive(struct ipam_subnet *subnet, const struct dp_addr *addr);
+
+/**
+ * ipam_subnet_drop() - the lease row of @addr goes: the address is free for dynamic picks
+ * @was_cooling: what the row said
+ *
+ * Also the undo of a pick or of a claim that made a new row. The bit must be set (asserted).
+ */
+void ipam_subnet_drop(struct ipam_subnet *subnet, const struct dp_addr *addr, bool was_cooling);
+
+/**
+ * ipam_subnet_load_chunk() - bring back a chunk row at start
+ *
+ * Return: 0; -ERANGE outside the subnet; -EEXIST loaded already; -ENOMEM.
+ */
+DP_NODISCARD int ipam_subnet_load_chunk(struct ipam_subnet *subnet, uint64_t upper,
+					uint64_t chunk_no,
+					const uint8_t bytes[static IPAM_CHUNK_SIZE_BYTES]);
+
+/* ipam_subnet_load_counts() - bring back how many lease rows are held and cooling, at start. */
+void ipam_subnet_load_counts(struct ipam_subnet *subnet, uint64_t n_held, uint64_t n_cooling);
+
+/* ---- pool ---- */
+
+/* A lease row, as far as a decision depends on it. */
+struct ipam_lease {
+	bool is_cooling;     /* released and resting; else held */
+	bool is_gateway;     /* was asked for as gateway */
+	int64_t pool_id;     /* ipam_pool_rowid() of the pool it was taken through */
+	uint64_t generation; /* in which it was taken or last confirmed */
+};
+
+int64_t ipam_pool_rowid(const struct ipam_pool *pool); /* row id, > 0, unique */
+struct ipam_subnet *ipam_pool_subnet(const struct ipam_pool *pool);
+const struct ipam_pool_id *ipam_pool_ident(const struct ipam_pool *pool);
+
+/* ipam_pool_generation() - in which the pool was requested or last replayed. */
+uint64_t ipam_pool_generation(const struct ipam_pool *pool);
+
+/* ipam_pool_cursor() - low 64 bits of the address where the next dynamic pick begins to look. */
+uint64_t ipam_pool_cursor(const struct ipam_pool *pool);
+
+/* ipam_pool_set_cursor() - bring the cursor back at start; any value is safe. */
+void ipam_pool_set_cursor(struct ipam_pool *pool, uint64_t cursor);
+
+/* ipam_pool_dynamic_bounds() - first and last address that dynamic picks may use. */
+void ipam_pool_dynamic_bounds(const struct ipam_pool *pool, struct dp_addr *ret_first,
+			      struct dp_addr *ret_last);
+
+/* ipam_pool_usage() - counts, without scanning the leases. */
+void ipam_pool_usage(const struct ipam_pool *pool, struct ipam_usage *ret_usage);
+
+/**
+ * ipam_pool_pick() - choose a free address and mark it held
+ * @pool:       changed only on success
+ * @is_gateway: the lowest free one of the dynamic range; else the next after the last pick
+ * @ret_addr:   out: the address; untouched on failure
+ * @err:        out: reason; may be NULL
+ *
+ * Return: 0; -ENOSPC (DP_ERR_EXHAUSTED) every address has a lease row: one that cools down may be
+ *         taken with ipam_subnet_revive() instead; -ENOMEM.
+ */
+DP_NODISCARD int ipam_pool_pick(struct ipam_pool *pool, bool is_gateway, struct dp_addr *ret_addr,
+				struct dp_error *err);
+
+/* A request for one particular address. */
+struct ipam_claim {
+	struct dp_addr addr;
+	bool is_gateway;     /* Options["RequestAddressType"] says so */
+	bool may_replay;     /* an address of an older generation may be asked for again */
+	uint64_t generation; /* the present one: ipam_space_generation() */
+	const struct ipam_lease *lease; /* row of @addr in the subnet; NULL: none; borrowed */
+};
+
+enum ipam_claim_result {
+	IPAM_CLAIM_NEW,       /* no row was there: insert one */
+	IPAM_CLAIM_REVIVED,   /* was cooling, is held now: update the row */
+	IPAM_CLAIM_CONFIRMED, /* was held and is asked for again: set the row's generation */
+};
+
+/**
+ * ipam_pool_check_addr() - may @addr be asked for in this pool at all?
+ *
+ * To be asked before looking for its lease row. Addresses outside the range but inside the pool
+ * may (gateways, --ip, auxiliary addresses lie there).
+ *
+ * Return: 0; -ERANGE (DP_ERR_INVALID) outside the pool, or its network or broadcast address.
+ */
+DP_NODISCARD int ipam_pool_check_addr(const struct ipam_pool *pool, const struct dp_addr *addr,
+				      struct dp_error *err);
+
+/**
+ * ipam_pool_claim() - take the one address that was asked for
+ * @pool:       changed only on success
+ * @claim:      what is asked, and the row of that address
+ * @ret_result: out: what happened; untouched on failure
+ * @err:        out: reason; may be NULL
+ *
+ * A held address is a conflict, except: @claim->may_replay and its row is of an older generation
+ * (a new Swarm leader tells us what it knows); or it is this pool's recorded gateway and is asked
+ * for as gateway again.
+ *
+ * Return: 0; -ERANGE as ipam_pool_check_addr(); -EADDRINUSE (DP_ERR_CONFLICT); -EUCLEAN
+ *         (DP_ERR_INTERNAL) bitmap and row disagree; -ENOMEM.
+ */
+DP_NODISCARD int ipam_pool_claim(struct ipam_pool *pool, const struct ipam_claim *claim,
+				 enum ipam_claim_result *ret_result, struct dp_error *err);
+
+/* ---- lifetime, for ipam/space.c only ---- */
+
+/* The bitmaps with something to write. Zeroed = empty. Must outlive its subnets. */
+struct ipam_dirty_list {
+	struct ipam_segment *head;
+	struct ipam_segment *tail;
+};
+
+DP_NODISCARD int ipam_subnet_new(int64_t rowid, const struct ipam_pool_id *id,
+				 struct ipam_dirty_list *dirty, struct ipam_subnet **ret_subnet);
+void ipam_subnet_free(struct ipam_subnet *subnet); /* with its pools; NULL is fine */
+DP_DEFINE_CLEANUP(struct ipam_subnet, ipam_subnet_free);
+
+DP_NODISCARD int ipam_subnet_add_pool(struct ipam_subnet *subnet, int64_t rowid,
+				      const struct ipam_pool_id *id, uint64_t generation,
+				      struct ipam_pool **ret_pool);
+void ipam_subnet_remove_pool(struct ipam_subnet *subnet, struct ipam_pool *pool);
+void ipam_pool_set_generation(struct ipam_pool *pool, uint64_t generation);
+bool ipam_dirty_list_pop(struct ipam_dirty_list *dirty, struct ipam_dirty_chunk *ret_chunk);
+
+#endif

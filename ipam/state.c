@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+/*
+ * Addresses are stored twice in a lease row: as two 64-bit halves, which sort and compare as the
+ * key, and as text for people. SQLite's integers are signed; the halves are stored with the same
+ * bits, so that order holds within one sign only: range queries are cut so that they never cross
+ * it (IPv4 is below 2^32; a range's addresses share the upper half, see pool.h).
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "common/cleanup.h"
+#include "common/parse.h"
+#include "ipam/state.h"
+
+static const char migration_1[] =
+	"CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE subnet(id INTEGER PRIMARY KEY, space TEXT NOT NULL, tenant TEXT NOT NULL,"
+	" prefix TEXT NOT NULL);"
+	"CREATE TABLE pool(id INTEGER PRIMARY KEY, subnet INTEGER NOT NULL, name TEXT NOT NULL UNIQUE,"
+	" generation INTEGER NOT NULL, cursor INTEGER NOT NULL);"
+	"CREATE TABLE chunk(subnet INTEGER, upper INTEGER, number INTEGER, bits BLOB NOT NULL,"
+	" PRIMARY KEY(subnet, upper, number)) WITHOUT ROWID;"
+	"CREATE TABLE lease(subnet INTEGER, upper INTEGER, lower INTEGER, address TEXT NOT NULL,"
+	" pool INTEGER NOT NULL, gateway INTEGER NOT NULL, generation INTEGER NOT NULL,"
+	" since INTEGER NOT NULL, released_at INTEGER, mac TEXT NOT NULL, name TEXT NOT NULL,"
+	" PRIMARY KEY(subnet, upper, lower)) WITHOUT ROWID;"
+	"CREATE INDEX lease_cooling ON lease(subnet, released_at) WHERE released_at IS NOT NULL;"
+	"CREATE TABLE sharer(subnet INTEGER, upper INTEGER, lower INTEGER, pool INTEGER,"
+	" PRIMARY KEY(subnet, upper, lower, pool)) WITHOUT ROWID;";
+
+static const char *const migrations[] = { migration_1 };
+
+enum statement {
+	S_META_GET,
+	S_META_PUT,
+	S_SUBNET_ADD,
+	S_SUBNET_DEL,
+	S_SUBNET_DEL_CHUNKS,
+	S_SUBNET_DEL_LEASES,
+	S_SUBNET_DEL_SHARERS,
+	S_SUBNET_DEL_POOLS,
+	S_POOLS,
+	S_POOL_PUT,
+	S_POOL_DEL,
+	S_CHUNKS,
+	S_CHUNK_PUT,
+	S_CHUNK_DEL,
+	S_COUNTS,
+	S_LEASE_GET,
+	S_LEASE_PUT,
+	S_LEASE_REST,
+	S_LEASE_DEL,
+	S_LEASE_OLDEST,
+	S_LEASE_OF_POOL,
+	S_SHARER_ADD,
+	S_SHARER_DEL,
+	S_SHARER_DEL_POOL,
+	S_SHARER_FIRST,
+	S_LEASE_SET_POOL,
+	N_STATEMENTS,
+};
+
+static const char *const sql[N_STATEMENTS] = {
+	[S_META_GET] = "SELECT value FROM meta WHERE key = ?1",
+	[S_META_PUT] = "INSERT INTO meta(key, value) VALUES(?1, ?2)"
+		       " ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+	[S_SUBNET_ADD] = "INSERT INTO subnet(id, space, tenant, prefix) VALUES(?1, ?2, ?3, ?4)",
+	[S_SUBNET_DEL] = "DELETE FROM subnet WHERE id = ?1",
+	[S_SUBNET_DEL_CHUNKS] = "DELETE FROM chunk WHERE subnet = ?1",
+	[S_SUBNET_DEL_LEASES] = "DELETE FROM lease WHERE subnet = ?1",
+	[S_SUBNET_DEL_SHARERS] = "DELETE FROM sharer WHERE subnet = ?1",
+	[S_SUBNET_DEL_POOLS] = "DELETE FROM pool WHERE subnet = ?1",
+	[S_POOLS] = "SELECT id, subnet, name, generation, cursor FROM pool ORDER BY id",
+	[S_POOL_PUT] = "INSERT INTO pool(id, subnet, name, generation, cursor)"
+		       " VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(id) DO UPDATE SET"
+		       " generation = excluded.generation, cursor = excluded.cursor",
+	[S_POOL_DEL] = "DELETE FROM pool WHERE id = ?1",
+	[S_CHUNKS] = "SELECT upper, number, bits FROM chunk WHERE subnet = ?1",
+	[S_CHUNK_PUT] = "INSERT INTO chunk(subnet, upper, number, bits) VALUES(?1, ?2, ?3, ?4)"
+			" ON CONFLICT DO UPDATE SET bits = excluded.bits",
+	[S_CHUNK_DEL] = "DELETE FROM chunk WHERE subnet = ?1 AND upper = ?2 AND number = ?3",
+	[S_COUNTS] = "SELECT count(*), count(released_at) FROM lease WHERE subnet = ?1",
+	[S_LEASE_GET] = "SELECT pool, gateway, generation, released_at IS NOT NULL FROM lease"
+			" WHERE subnet = ?1 AND upper = ?2 AND lower = ?3",
+	[S_LEASE_PUT] = "INSERT OR REPLACE INTO lease(subnet, upper, lower, address, pool, gateway,"
+			" generation, since, released_at, mac, name)"
+			" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, NULL, ?9, ?10)",
+	[S_LEASE_REST] = "UPDATE lease SET released_at = ?4"
+			 " WHERE subnet = ?1 AND upper = ?2 AND lower = ?3",
+	[S_LEASE_DEL] = "DELETE FROM lease WHERE subnet = ?1 AND upper = ?2 AND lower = ?3",
+	[S_LEASE_OLDEST] = "SELECT upper, lower FROM lease WHERE subnet = ?1 AND released_at <= ?2"
+			   " AND upper BETWEEN ?3 AND ?5 AND lower BETWEEN ?4 AND ?6"
+			   " ORDER BY released_at LIMIT 1",
+	[S_LEASE_OF_POOL] = "SELECT upper, lower, gateway, generation, released_at IS NOT NULL"
+			    " FROM lease WHERE subnet = ?1 AND pool = ?2 LIMIT 1",
+	[S_SHARER_ADD] = "INSERT OR IGNORE INTO sharer(subnet, upper, lower, pool)"
+			 " VALUES(?1, ?2, ?3, ?4)",
+	[S_SHARER_DEL] = "DELETE FROM sharer"
+			 " WHERE subnet = ?1 AND upper = ?2 AND lower = ?3 AND pool = ?4",
+	[S_SHARER_DEL_POOL] = "DELETE FROM sharer WHERE subnet = ?1 AND pool = ?2",
+	[S_SHARER_FIRST] = "SELECT pool FROM sharer WHERE subnet = ?1 AND upper = ?2 AND lower = ?3"
+			   " ORDER BY pool LIMIT 1",
+	[S_LEASE_SET_POOL] = "UPDATE lease SET pool = ?4"
+			     " WHERE subnet = ?1 AND upper = ?2 AND lower = ?3",
+};
+
+struct ipam_state {
+	struct dp_store *store;
+	struct dp_stmt *stmts[N_STATEMENTS];
+};
+
+int ipam_state_open(const char *dir, struct ipam_state **ret_state, struct dp_error *err)
+{
+	static const struct dp_store_schema schema = {
+		.application_id = 0x6d69706d, /* "mipm" */
+		.migrations = migrations,
+		.n_migrations = DP_ARRAY_LEN(migrations),
+	};
+	DP_CLEANUP(ipam_state_closep) struct ipam_state *state = calloc(1, sizeof *state);
+	int r;
+
+	if (!state)
+		return dp_error_oom(err);
+	r = dp_store_open(dir, "myipamplugin.db", &schema, &state->store, err);
+	for (unsigned i = 0; r == 0 && i < N_STATEMENTS; i++)
+		r = dp_stmt_new(state->store, sql[i], &state->stmts[i], err);
+	if (r < 0)
+		return r;
+	*ret_state = DP_TAKE_PTR(state);
+	return 0;
+}
+
+void ipam_state_close(struct ipam_state *state)
+{
+	if (!state)
+		return;
+	for (unsigned i = 0; i < N_STATEMENTS; i++)
+		dp_stmt_free(state->stmts[i]);
+	dp_store_close(state->store);
+	free(state);
+}
+
+int ipam_state_commit(struct ipam_state *state, struct dp_error *err)
+{
+	return dp_store_commit(state->store, err);
+}
+
+void ipam_state_rollback(struct ipam_state *state)
+{
+	dp_store_rollback(state->store);
+}
+
+/* ---- meta ---- */
+
+/* Return: 1 found, text in @buf; 0 not there; negative errno. */
+static int meta_get(struct ipam_state *state, const char *key, char *buf, size_t size,
+		    struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[S_META_GET];
+	int r;
+
+	dp_stmt_bind_text(s, 1, key);
+	r = dp_stmt_step(s, err);
+	if (r == 1) {
+		(void)snprintf(buf, size, "%s", dp_stmt_text(s, 0));
+		dp_stmt_reset(s);
+	}
+	return r;
+}
+
+static int meta_put(struct ipam_state *state, const char *key, const char *value,
+		    struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[S_META_PUT];
+
+	dp_stmt_bind_text(s, 1, key);
+	dp_stmt_bind_text(s, 2, value);
+	return dp_stmt_exec(s, NULL, err);
+}
+
+int ipam_state_put_generation(struct ipam_state *state, uint64_t generation, struct dp_error *err)
+{
+	char text[24];
+
+	(void)snprintf(text, sizeof text, "%llu", (unsigned long long)generation);
+	return meta_put(state, "generation", text, err);
+}
+
+int ipam_state_ula(struct ipam_state *state, struct dp_prefix *ret_prefix, struct dp_error *err)
+{
+	struct dp_prefix p = { .addr.family = AF_INET6, .len = 48 };
+	char text[DP_PREFIX_STRLEN];
+	uint64_t random_bits;
+	int r = meta_get(state, "ula", text, sizeof text, err);
+
+	if (r < 0)
+		return r;
+	if (r == 1) {
+		if (dp_prefix_parse(text, ret_prefix) < 0)
+			return dp_error_set(err, DP_ERR_INTERNAL, -EUCLEAN, "state: ula '%s'", text);
+		return 0;
+	}
+	if (getrandom(&random_bits, sizeof random_bits, 0) != (ssize_t)sizeof random_bits)
+		return dp_error_set(err, DP_ERR_INTERNAL, -EIO, "getrandom: %s", strerror(errno));
+	p.addr.hi = UINT64_C(0xfd) << 56 | (random_bits & UINT64_C(0xffffffffff)) << 16;
+	r = meta_put(state, "ula", dp_prefix_format(&p, text), err);
+	if (r < 0)
+		return r;
+	*ret_prefix = p;
+	return 0;
+}
+
+/* ---- subnets and pools ---- */
+
+int ipam_state_add_subnet(struct ipam_state *state, const struct ipam_subnet *subnet,
+			  struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[S_SUBNET_ADD];
+	char text[DP_PREFIX_STRLEN];
+
+	dp_stmt_bind_int(s, 1, ipam_subnet_id(subnet));
+	dp_stmt_bind_text(s, 2, ipam_book_name(ipam_subnet_book(subnet)));
+	dp_stmt_bind_text(s, 3, ipam_subnet_tenant(subnet));
+	dp_stmt_bind_text(s, 4, dp_prefix_format(ipam_subnet_prefix(subnet), text));
+	return dp_stmt_exec(s, NULL, err);
+}
+
+int ipam_state_remove_subnet(struct ipam_state *state, int64_t subnet_id, struct dp_error *err)
+{
+	static const enum statement all[] = { S_SUBNET_DEL_CHUNKS, S_SUBNET_DEL_LEASES,
+					      S_SUBNET_DEL_SHARERS, S_SUBNET_DEL_POOLS,
+					      S_SUBNET_DEL };
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < DP_ARRAY_LEN(all); i++) {
+		dp_stmt_bind_int(state->stmts[all[i]], 1, subnet_id);
+		r = dp_stmt_exec(state->stmts[all[i]], NULL, err);
+	}
+	return r;
+}
+
+int ipam_state_put_pool(struct ipam_state *state, const struct ipam_pool *pool, struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[S_POOL_PUT];
+	char name[IPAM_POOL_ID_SIZE];
+
+	dp_stmt_bind_int(s, 1, ipam_pool_rowid(pool));
+	dp_stmt_bind_int(s, 2, ipam_subnet_id(ipam_pool_subnet(pool)));
+	dp_stmt_bind_text(s, 3, ipam_pool_id_format(ipam_pool_ident(pool), name));
+	dp_stmt_bind_int(s, 4, (int64_t)ipam_pool_generation(pool));
+	dp_stmt_bind_int(s, 5, (int64_t)ipam_pool_cursor(pool));
+	return dp_stmt_exec(s, NULL, err);
+}
+
+int ipam_state_remove_pool(struct ipam_state *state, int64_t pool_id, struct dp_error *err)
+{
+	dp_stmt_bind_int(state->stmts[S_POOL_DEL], 1, pool_id);
+	return dp_stmt_exec(state->stmts[S_POOL_DEL], NULL, err);
+}
+
+int ipam_state_put_chunk(struct ipam_state *state, const struct ipam_dirty_chunk *chunk,
+			 struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[chunk->empty ? S_CHUNK_DEL : S_CHUNK_PUT];
+
+	dp_stmt_bind_int(s, 1, chunk->subnet_id);
+	dp_stmt_bind_int(s, 2, (int64_t)chunk->upper);
+	dp_stmt_bind_int(s, 3, (int64_t)chunk->chunk_no);
+	if (!chunk->empty)
+		dp_stmt_bind_blob(s, 4, chunk->bytes, sizeof chunk->bytes);
+	return dp_stmt_exec(s, NULL, err);
+}
+
+/* ---- leases ---- */
+
+static void bind_addr(struct dp_stmt *s, const struct ipam_subnet *subnet, const struct dp_addr *addr)
+{
+	dp_stmt_bind_int(s, 1, ipam_subnet_id(subnet));
+	dp_stmt_bind_int(s, 2, (int64_t)addr->hi);
+	dp_stmt_bind_int(s, 3, (int64_t)addr->lo);
+}
+
+/* The address whose halves are the present row's columns 0 and 1. */
+static struct dp_addr read_addr(struct dp_stmt *s, const struct ipam_subnet *subnet)
+{
+	return (struct dp_addr){ .family = ipam_subnet_prefix(subnet)->addr.family,
+				 .hi = (uint64_t)dp_stmt_int(s, 0),
+				 .lo = (uint64_t)dp_stmt_int(s, 1) };
+}
+
+int ipam_state_get_lease(struct ipam_state *state, const struct ipam_subnet *subnet,
+			 const struct dp_addr *addr, struct ipam_lease *ret_lease,
+			 struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[S_LEASE_GET];
+	int r;
+
+	bind_addr(s, subnet, addr);
+	r = dp_stmt_step(s, err);
+	if (r != 1)
+		return r;
+	*ret_lease = (struct ipam_lease){ .pool_id = dp_stmt_int(s, 0),
+					  .is_gateway = dp_stmt_int(s, 1) != 0,
+					  .generation = (uint64_t)dp_stmt_int(s, 2),
+					  .is_cooling = dp_stmt_int(s, 3) != 0 };
+	dp_stmt_reset(s);
+	return 1;
+}
+
+int ipam_state_put_lease(struct ipam_state *state, const struct ipam_subnet *subnet,
+			 const struct dp_addr *addr, const struct ipam_lease_row *row,
+			 struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[S_LEASE_PUT];
+	char text[DP_ADDR_STRLEN];
+
+	bind_addr(s, subnet, addr);
+	dp_stmt_bind_text(s, 4, dp_addr_format(addr, text));
+	dp_stmt_bind_int(s, 5, row->lease.pool_id);
+	dp_stmt_bind_int(s, 6, row->lease.is_gateway);
+	dp_stmt_bind_int(s, 7, (int64_t)row->lease.generation);
+	dp_stmt_bind_int(s, 8, row->since);
+	dp_stmt_bind_text(s, 9, row->mac);
+	dp_stmt_bind_text(s, 10, row->name);
+	return dp_stmt_exec(s, NULL, err);
+}
+
+int ipam_state_rest_lease(struct ipam_state *state, const struct ipam_subnet *subnet,
+			  const struct dp_addr *addr, int64_t now, struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[S_LEASE_REST];
+
+	bind_addr(s, subnet, addr);
+	dp_stmt_bind_int(s, 4, now);
+	return dp_stmt_exec(s, NULL, err);
+}
+
+int ipam_state_drop_lease(struct ipam_state *state, const struct ipam_subnet *subnet,
+			  const struct dp_addr *addr, struct dp_error *err)
+{
+	bind_addr(state->stmts[S_LEASE_DEL], subnet, addr);
+	return dp_stmt_exec(state->stmts[S_LEASE_DEL], NULL, err);
+}
+
+int ipam_state_oldest_cooling(struct ipam_state *state, const struct ipam_subnet *subnet,
+			      int64_t before, const struct dp_addr *first,
+			      const struct dp_addr *last, struct dp_addr *ret_addr,
+			      struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[S_LEASE_OLDEST];
+	bool crosses_sign = (int64_t)first->lo > (int64_t)last->lo;
+	int r;
+
+	dp_stmt_bind_int(s, 1, ipam_subnet_id(subnet));
+	dp_stmt_bind_int(s, 2, before);
+	dp_stmt_bind_int(s, 3, (int64_t)first->hi);
+	dp_stmt_bind_int(s, 4, crosses_sign ? INT64_MIN : (int64_t)first->lo);
+	dp_stmt_bind_int(s, 5, (int64_t)last->hi);
+	dp_stmt_bind_int(s, 6, crosses_sign ? INT64_MAX : (int64_t)last->lo);
+	r = dp_stmt_step(s, err);
+	if (r != 1)
+		return r;
+	*ret_addr = read_addr(s, subnet);
+	dp_stmt_reset(s);
+	return 1;
+}
+
+int ipam_state_next_of_pool(struct ipam_state *state, const struct ipam_pool *pool,
+			    struct dp_addr *ret_addr, struct ipam_lease *ret_lease,
+			    struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[S_LEASE_OF_POOL];
+	int r;
+
+	dp_stmt_bind_int(s, 1, ipam_subnet_id(ipam_pool_subnet(pool)));
+	dp_stmt_bind_int(s, 2, ipam_pool_rowid(pool));
+	r = dp_stmt_step(s, err);
+	if (r != 1)
+		return r;
+	*ret_addr = read_addr(s, ipam_pool_subnet(pool));
+	*ret_lease = (struct ipam_lease){ .pool_id = ipam_pool_rowid(pool),
+					  .is_gateway = dp_stmt_int(s, 2) != 0,
+					  .generation = (uint64_t)dp_stmt_int(s, 3),
+					  .is_cooling = dp_stmt_int(s, 4) != 0 };
+	dp_stmt_reset(s);
+	return 1;
+}
+
+/* ---- shared gateways ---- */
+
+int ipam_state_add_sharer(struct ipam_state *state, const struct ipam_pool *pool,
+			  const struct dp_addr *addr, struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[S_SHARER_ADD];
+
+	bind_addr(s, ipam_pool_subnet(pool), addr);
+	dp_stmt_bind_int(s, 4, ipam_pool_rowid(pool));
+	return dp_stmt_exec(s, NULL, err);
+}
+
+int ipam_state_remove_sharer(struct ipam_state *state, const struct ipam_pool *pool,
+			     const struct dp_addr *addr, struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[S_SHARER_DEL];
+
+	bind_addr(s, ipam_pool_subnet(pool), addr);
+	dp_stmt_bind_int(s, 4, ipam_pool_rowid(pool));
+	return dp_stmt_exec(s, NULL, err);
+}
+
+int ipam_state_remove_sharers(struct ipam_state *state, const struct ipam_pool *pool,
+			      struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[S_SHARER_DEL_POOL];
+
+	dp_stmt_bind_int(s, 1, ipam_subnet_id(ipam_pool_subnet(pool)));
+	dp_stmt_bind_int(s, 2, ipam_pool_rowid(pool));
+	return dp_stmt_exec(s, NULL, err);
+}
+
+int ipam_state_inherit(struct ipam_state *state, const struct ipam_subnet *subnet,
+		       const struct dp_addr *addr, struct dp_error *err)
+{
+	struct dp_stmt *first = state->stmts[S_SHARER_FIRST];
+	struct dp_stmt *del = state->stmts[S_SHARER_DEL];
+	struct dp_stmt *set = state->stmts[S_LEASE_SET_POOL];
+	int64_t heir;
+	int r;
+
+	bind_addr(first, subnet, addr);
+	r = dp_stmt_step(first, err);
+	if (r != 1)
+		return r;
+	heir = dp_stmt_int(first, 0);
+	dp_stmt_reset(first);
+	bind_addr(del, subnet, addr);
+	dp_stmt_bind_int(del, 4, heir);
+	r = dp_stmt_exec(del, NULL, err);
+	if (r < 0)
+		return r;
+	bind_addr(set, subnet, addr);
+	dp_stmt_bind_int(set, 4, heir);
+	r = dp_stmt_exec(set, NULL, err);
+	return r < 0 ? r : 1;
+}
+
+/* ---- load ---- */
+
+static int load_pools(struct ipam_state *state, struct ipam_space *space, struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[S_POOLS];
+	int r;
+
+	while ((r = dp_stmt_step(s, err)) == 1) {
+		struct ipam_pool_id id;
+		struct ipam_pool *pool;
+		int64_t row_id = dp_stmt_int(s, 0);
+		int e = ipam_pool_id_parse(dp_stmt_text(s, 2), &id, err);
+
+		if (e == 0)
+			e = ipam_space_load_pool(space, &id, dp_stmt_int(s, 1), row_id,
+						 (uint64_t)dp_stmt_int(s, 3), &pool, err);
+		if (e < 0) {
+			dp_stmt_reset(s);
+			return dp_error_prefix(err, "state: pool row %lld", (long long)row_id);
+		}
+		ipam_pool_set_cursor(pool, (uint64_t)dp_stmt_int(s, 4));
+	}
+	return r;
+}
+
+static int load_chunks(struct ipam_state *state, struct ipam_subnet *subnet, struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[S_CHUNKS];
+	int r;
+
+	dp_stmt_bind_int(s, 1, ipam_subnet_id(subnet));
+	while ((r = dp_stmt_step(s, err)) == 1) {
+		size_t size;
+		const void *bits = dp_stmt_blob(s, 2, &size);
+		int e = -EUCLEAN;
+
+		if (size == IPAM_CHUNK_SIZE_BYTES)
+			e = ipam_subnet_load_chunk(subnet, (uint64_t)dp_stmt_int(s, 0),
+						   (uint64_t)dp_stmt_int(s, 1), bits);
+		if (e < 0) {
+			dp_stmt_reset(s);
+			return dp_error_set(err, DP_ERR_INTERNAL, e,
+					    "state: bitmap of subnet %lld is damaged: %s",
+					    (long long)ipam_subnet_id(subnet), strerror(-e));
+		}
+	}
+	return r;
+}
+
+static int load_subnet(struct ipam_state *state, struct ipam_subnet *subnet, struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[S_COUNTS];
+	int r = load_chunks(state, subnet, err);
+
+	if (r < 0)
+		return r;
+	dp_stmt_bind_int(s, 1, ipam_subnet_id(subnet));
+	r = dp_stmt_step(s, err);
+	if (r != 1)
+		return r;
+	ipam_subnet_load_counts(subnet, (uint64_t)(dp_stmt_int(s, 0) - dp_stmt_int(s, 1)),
+				(uint64_t)dp_stmt_int(s, 1));
+	if ((uint64_t)dp_stmt_int(s, 0) != ipam_subnet_count(subnet))
+		r = dp_error_set(err, DP_ERR_INTERNAL, -EUCLEAN,
+				 "state: subnet %lld has %lld leases but %llu bits",
+				 (long long)ipam_subnet_id(subnet), (long long)dp_stmt_int(s, 0),
+				 (unsigned long long)ipam_subnet_count(subnet));
+	dp_stmt_reset(s);
+	return r < 0 ? r : 0;
+}
+
+int ipam_state_load(struct ipam_state *state, struct ipam_space **ret_space, struct dp_error *err)
+{
+	DP_CLEANUP(ipam_space_freep) struct ipam_space *space = NULL;
+	char text[24] = "1";
+	int r = ipam_space_new(&space);
+
+	if (r < 0)
+		return dp_error_oom(err);
+	r = load_pools(state, space, err);
+	for (unsigned b = 0; r == 0 && b < IPAM_N_BOOKS; b++) {
+		for (size_t i = 0; r == 0 && i < ipam_space_n_subnets(space, (enum ipam_book)b); i++)
+			r = load_subnet(state, ipam_space_subnet(space, (enum ipam_book)b, i), err);
+	}
+	if (r < 0)
+		return r;
+	r = meta_get(state, "generation", text, sizeof text, err);
+	if (r < 0)
+		return r;
+	uint64_t generation = 1;
+	if (dp_parse_u64(text, 1, INT64_MAX, &generation) < 0)
+		return dp_error_set(err, DP_ERR_INTERNAL, -EUCLEAN, "state: generation '%s'", text);
+	ipam_space_set_generation(space, generation);
+	*ret_space = DP_TAKE_PTR(space);
+	return 0;
+}

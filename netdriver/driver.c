@@ -1,0 +1,984 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+/*
+ * Handlers take one request through its steps (common/turn.h). Between steps other requests run, so
+ * a step finds its network or endpoint again by id instead of keeping a pointer.
+ *
+ * If a write fails, the turn is `spoilt`: its flush fails, kernel work is undone by each request's
+ * undo stack, and the registry is read back from disk.
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "common/parse.h"
+#include "netdriver/driver.h"
+#include "netdriver/host.h"
+#include "netdriver/state.h"
+
+#define OPT_ENGINE "com.docker.network."
+
+enum { REPAIR_INTERVAL_MS = 5000 };
+
+struct driver {
+	const struct ndrv_config *config;
+	struct dp_loop *loop;
+	struct ndrv_state_store *store;
+	struct ndrv_registry *registry; /* NULL after a failed reload, until one succeeds */
+	struct ndrv_host *host;
+	struct dp_timer repair;         /* armed while something is left to be done */
+	bool rules_unsure;              /* the engine may have (re)started: look at the rules again */
+	bool spoilt;                    /* a write of this turn failed */
+	struct dp_error spoilt_err;
+};
+
+static const char *const scopes[] = { "local", "global", NULL };
+static const char *const scopes_or_same[] = { "local", "global", "", NULL };
+static const char *const firewall_modes[] = { "auto", "off", NULL };
+
+const struct dp_schema ndrv_config_schema = {
+	.noun = "config key",
+	.refuse_unknown = true,
+	.n_fields = 9,
+	.fields = (const struct dp_field[9]){
+		DP_COMMON_FIELDS(struct ndrv_config, "mynetworkplugin"),
+		DP_STR(struct ndrv_config, scope, "scope", .choices = scopes, .def = "local",
+		       .help = "`global`: networks belong to a Swarm and its leader allocates for all "
+			       "nodes; `local`: to one host"),
+		DP_STR(struct ndrv_config, connectivity_scope, "connectivity-scope",
+		       .choices = scopes_or_same, .def = "",
+		       .help = "whether names of containers are known on all nodes; empty: as scope"),
+		DP_STR(struct ndrv_config, parent, "parent", .max = NDRV_IFNAME_BUF - 1, .def = "",
+		       .help = "this host's parent link for networks that name a vlan but no parent"),
+		DP_STR(struct ndrv_config, firewall, "firewall", .choices = firewall_modes,
+		       .def = "auto",
+		       .help = "`auto`: accept rules for our bridges in the engine's DOCKER-USER chain; "
+			       "`off`: none"),
+		DP_STR(struct ndrv_config, sysctl_dir, "sysctl-dir", .min = 1, .def = "/proc/sys",
+		       .help = "where the host's /proc/sys is writable"),
+	},
+};
+
+/* ---- turn ---- */
+
+static int spoil(struct driver *d, int r, const struct dp_error *err)
+{
+	if (r < 0 && !d->spoilt) {
+		d->spoilt = true;
+		d->spoilt_err = *err;
+	}
+	return r;
+}
+
+static void want_repair(struct driver *d)
+{
+	if (!d->repair.armed)
+		dp_timer_arm(d->loop, &d->repair, dp_loop_now_ms(d->loop) + REPAIR_INTERVAL_MS);
+}
+
+int ndrv_driver_flush(void *ctx, struct dp_error *err)
+{
+	struct driver *d = ctx;
+	struct dp_error reap_err = DP_ERROR_INIT;
+
+	/* Deletions cannot be taken back and need not be: whoever asked forgets the link anyway. */
+	if (ndrv_host_reap(d->host, &reap_err) < 0) {
+		dp_log_warning("links could not be deleted, trying again: %s", reap_err.msg);
+		want_repair(d);
+	}
+	if (d->spoilt) {
+		*err = d->spoilt_err;
+		return err->code;
+	}
+	return ndrv_store_commit(d->store, err);
+}
+
+static int load(struct driver *d, struct dp_error *err);
+
+void ndrv_driver_reload(void *ctx)
+{
+	struct driver *d = ctx;
+	struct dp_error err = DP_ERROR_INIT;
+
+	ndrv_store_rollback(d->store);
+	ndrv_registry_free(d->registry);
+	d->registry = NULL;
+	d->spoilt = false;
+	if (load(d, &err) < 0)
+		dp_log_error("state cannot be read back, refusing requests until it can: %s", err.msg);
+	want_repair(d);
+}
+
+/* Every handler's first line: is there a registry to work on? */
+static int ready(struct driver *d, struct dp_error *err)
+{
+	return d->registry ? 0 : load(d, err);
+}
+
+/* ---- repair ---- */
+
+static int build_segment(struct driver *d, struct ndrv_network *n, struct dp_error *err)
+{
+	DP_CLEANUP(ndrv_tx_rollback) struct ndrv_tx tx;
+	bool was_down = n->segment->parent_was_down;
+	int r;
+
+	ndrv_tx_init(&tx, d->host);
+	r = ndrv_host_build(d->host, n->segment, &n->spec, n->mtu, &tx, err);
+	if (r < 0) {
+		n->segment->parent_was_down = was_down;
+		return r;
+	}
+	if (was_down != n->segment->parent_was_down)
+		r = spoil(d, ndrv_store_put_segment(d->store, n->segment, err), err);
+	if (r == 0)
+		ndrv_tx_commit(&tx);
+	return r;
+}
+
+/* Another segment on the parent that we set up keeps it up, and inherits the duty to set it down. */
+static bool hand_on_parent(struct driver *d, const struct ndrv_segment *s, struct dp_error *err)
+{
+	for (struct ndrv_segment *o = ndrv_registry_segments(d->registry); o; o = o->next) {
+		if (o == s || strcmp(o->shape.parent, s->shape.parent))
+			continue;
+		o->parent_was_down = true;
+		(void)spoil(d, ndrv_store_put_segment(d->store, o, err), err);
+		return true;
+	}
+	return false;
+}
+
+/* The links of a network go, if it is the last on its segment. They are doomed, not yet gone. */
+static int take_down(struct driver *d, struct ndrv_network *n, struct dp_error *err)
+{
+	int r = 0;
+
+	for (struct ndrv_endpoint *e = n->endpoints; e && r == 0; e = e->next)
+		r = ndrv_host_doom_endpoint(d->host, e) < 0 ? dp_error_oom(err) : 0;
+	if (r == 0 && n->segment->n_networks == 1)
+		r = ndrv_host_dismantle(d->host, n->segment, err);
+	return r;
+}
+
+/* The links are gone: the records follow. */
+static int forget_network(struct driver *d, struct ndrv_network *n, struct dp_error *err)
+{
+	struct ndrv_segment *s = n->segment;
+	struct dp_error ignored = DP_ERROR_INIT;
+	int r;
+
+	if (s->n_networks == 1 && s->parent_was_down && !hand_on_parent(d, s, err) &&
+	    ndrv_host_parent_down(d->host, s, &ignored) < 0)
+		dp_log_warning("parent %s stays up: %s", s->shape.parent, ignored.msg);
+	r = spoil(d, ndrv_store_remove_network(d->store, n, err), err);
+	if (r == 0)
+		ndrv_network_remove(d->registry, n);
+	return r;
+}
+
+static int forget_endpoint(struct driver *d, struct ndrv_endpoint *e, struct dp_error *err)
+{
+	int r = spoil(d, ndrv_store_remove_endpoint(d->store, e->id, err), err);
+
+	if (r == 0)
+		ndrv_endpoint_remove(d->registry, e);
+	return r;
+}
+
+/* Endpoints that were never finished, or whose link is gone (a reboot, an engine that crashed). */
+static int drop_dead_endpoints(struct driver *d, struct ndrv_network *n, struct dp_error *err)
+{
+	struct ndrv_endpoint *next;
+	int r = 0;
+
+	for (struct ndrv_endpoint *e = n->endpoints; e && r == 0; e = next) {
+		next = e->next;
+		if (e->state == NDRV_READY && e->ifindex)
+			continue;
+		dp_log_info("endpoint %.12s dropped: its link is gone", e->id);
+		r = ndrv_host_doom_endpoint(d->host, e);
+		if (r == 0)
+			r = forget_endpoint(d, e, err);
+	}
+	return r;
+}
+
+/* Brings one network to what its record says. Return: 0; negative = try again later. */
+static int repair_network(struct driver *d, struct ndrv_network *n, struct dp_error *err)
+{
+	int r = drop_dead_endpoints(d, n, err);
+
+	if (r < 0)
+		return r;
+	if (n->state == NDRV_READY)
+		return build_segment(d, n, err);
+	r = take_down(d, n, err);
+	if (r == 0)
+		r = ndrv_host_reap(d->host, err);
+	return r < 0 ? r : forget_network(d, n, err);
+}
+
+/* Compares the host with the records and mends what it can. Return: true = nothing is left to do. */
+static bool repair(struct driver *d)
+{
+	struct dp_error err = DP_ERROR_INIT;
+	struct ndrv_network *next;
+	bool complete = true;
+
+	if (ndrv_host_reconcile(d->host, d->registry, &err) < 0) {
+		dp_log_warning("host could not be compared with the records: %s", err.msg);
+		complete = false;
+	}
+	for (struct ndrv_network *n = ndrv_registry_networks(d->registry); n; n = next) {
+		next = n->next;
+		if (repair_network(d, n, &err) < 0) {
+			dp_log_warning("network %.12s is not in order yet: %s", n->spec.id, err.msg);
+			complete = false;
+		}
+	}
+	if (ndrv_driver_flush(d, &err) < 0) {
+		dp_log_warning("repair could not be recorded: %s", err.msg);
+		return false;
+	}
+	return complete;
+}
+
+static void on_repair(void *ctx)
+{
+	struct driver *d = ctx;
+	struct dp_error err = DP_ERROR_INIT;
+
+	if (ready(d, &err) < 0 || !repair(d))
+		want_repair(d);
+}
+
+static int load(struct driver *d, struct dp_error *err)
+{
+	int r = ndrv_store_load(d->store, &d->registry, err);
+
+	if (r == 0 && !repair(d))
+		want_repair(d);
+	return r;
+}
+
+/* ---- life ---- */
+
+int ndrv_driver_start(const void *config, struct dp_loop *loop, void **ret_ctx, struct dp_error *err)
+{
+	const struct ndrv_config *c = config;
+	struct driver *d = calloc(1, sizeof *d);
+	int r;
+
+	if (!d)
+		return dp_error_oom(err);
+	d->config = c;
+	d->loop = loop;
+	d->rules_unsure = true;
+	d->repair = (struct dp_timer){ .fn = on_repair, .ctx = d };
+	r = ndrv_store_open(c->common.state_dir, &d->store, err);
+	if (r == 0)
+		r = ndrv_host_open(c->sysctl_dir, strcmp(c->firewall, "off"), &d->host, err);
+	if (r == 0)
+		r = load(d, err);
+	if (r < 0) {
+		ndrv_driver_stop(d);
+		return r;
+	}
+	*ret_ctx = d;
+	return 0;
+}
+
+void ndrv_driver_stop(void *ctx)
+{
+	struct driver *d = ctx;
+
+	dp_timer_disarm(d->loop, &d->repair);
+	ndrv_registry_free(d->registry);
+	ndrv_host_close(d->host);
+	ndrv_store_close(d->store);
+	free(d);
+}
+
+/* ---- capabilities ---- */
+
+static int on_get_capabilities(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	struct driver *d = ctx;
+	const char *connectivity = d->config->connectivity_scope;
+
+	(void)req;
+	(void)err;
+	d->rules_unsure = true;
+	dp_call_reply(call, json_pack("{s:s, s:s, s:b}", "Scope", d->config->scope,
+				      "ConnectivityScope", *connectivity ? connectivity : d->config->scope,
+				      "GwAllocChecker", 1));
+	return DP_STEP_DONE;
+}
+
+/* DiscoverNew and -Delete, FreeNetwork, Program- and RevokeExternalConnectivity: nothing to do.
+ * Ports need no publishing, since containers are reached at their own addresses. */
+static int on_nothing(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	(void)ctx;
+	(void)call;
+	(void)req;
+	(void)err;
+	return DP_STEP_DONE;
+}
+
+struct any_request {
+	bool unused;
+};
+
+static const struct dp_schema any_schema = { .n_fields = 0 };
+
+/* ---- networks ---- */
+
+static const struct dp_schema network_schema = {
+	.n_fields = 4,
+	.fields = (const struct dp_field[4]){
+		DP_STR(struct ndrv_network_request, id, "NetworkID"),
+		DP_OBJ(struct ndrv_network_request, options, "Options"),
+		DP_ARR(struct ndrv_network_request, ipv4, "IPv4Data"),
+		DP_ARR(struct ndrv_network_request, ipv6, "IPv6Data"),
+	},
+};
+
+static int on_gw_alloc_check(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	const struct driver *d = ctx;
+	struct ndrv_spec spec;
+	bool skip;
+	int r = ndrv_spec_decode(req, d->config->parent, &spec, err);
+
+	if (r < 0)
+		return r;
+	skip = spec.mode == NDRV_ISOLATED;
+	dp_call_reply(call, json_pack("{s:b, s:b}", "SkipIPv4", (int)skip, "SkipIPv6", (int)skip));
+	return DP_STEP_DONE;
+}
+
+/* Swarm's leader asks before any node makes the network. The options of the answer replace those
+ * the user gave, and are all that the nodes will see. They come flat here. */
+static int on_allocate_network(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	const struct ndrv_network_request *rq = req;
+	const struct driver *d = ctx;
+	json_auto_t *nested = json_pack("{s:O?}", "com.docker.network.generic", rq->options);
+	struct ndrv_network_request check = { .id = rq->id, .options = nested };
+	struct ndrv_spec spec;
+	int r;
+
+	if (!nested)
+		return dp_error_oom(err);
+	r = ndrv_spec_decode(&check, *d->config->parent ? d->config->parent : "any", &spec, err);
+	if (r < 0)
+		return r;
+	dp_call_reply(call, json_pack("{s:o}", "Options",
+				      rq->options ? json_incref(rq->options) : json_object()));
+	return DP_STEP_DONE;
+}
+
+/* A network on its way to being made. */
+struct create {
+	char id[NDRV_ID_SIZE];
+	struct ndrv_tx tx;
+};
+
+static void create_done(void *ctx, void *data, bool ok)
+{
+	struct create *c = data;
+
+	(void)ctx;
+	if (ok)
+		ndrv_tx_commit(&c->tx);
+	ndrv_tx_rollback(&c->tx);
+	free(c);
+}
+
+static int create_step_build(void *ctx, struct dp_call *call, void *data, struct dp_error *err)
+{
+	struct driver *d = ctx;
+	struct create *c = data;
+	struct ndrv_network *n = d->registry ? ndrv_network_find(d->registry, c->id) : NULL;
+	struct dp_error ignored = DP_ERROR_INIT;
+	int r;
+
+	(void)call;
+	if (!n)
+		return dp_error_set(err, DP_ERR_UNAVAILABLE, -ENOENT, "network %.12s was deleted meanwhile",
+				    c->id);
+	r = ndrv_host_build(d->host, n->segment, &n->spec, n->mtu, &c->tx, err);
+	if (r < 0) {
+		ndrv_tx_rollback(&c->tx);
+		n->segment->parent_was_down = false;
+		(void)forget_network(d, n, &ignored);
+		return r;
+	}
+	n->state = NDRV_READY;
+	dp_log_info("network %.12s created: %s on %s, bridge %s", n->spec.id,
+		    ndrv_mode_name(n->spec.mode), n->segment->key, n->segment->bridge);
+	return spoil(d, ndrv_store_put_network(d->store, n, err), err);
+}
+
+/* All that can be refused is refused here, before anything is recorded or touched. */
+static int check_new_network(struct driver *d, const struct ndrv_spec *spec, uint32_t *ret_mtu,
+			     bool *ret_foreign_bridge, struct dp_error *err)
+{
+	char key[NDRV_KEY_SIZE];
+	char bridge[NDRV_IFNAME_BUF];
+	const struct ndrv_segment *s;
+	struct ndrv_facts facts;
+	struct ndrv_plan plan;
+	int r;
+
+	ndrv_segment_key(spec, key);
+	s = ndrv_segment_by_key(d->registry, key);
+	if (s)
+		memcpy(bridge, s->bridge, sizeof bridge);
+	else if (*spec->bridge)
+		memcpy(bridge, spec->bridge, sizeof bridge);
+	else
+		ndrv_ifname_bridge(key, bridge);
+	r = ndrv_host_probe(d->host, spec, bridge, &facts, err);
+	if (r < 0)
+		return r;
+	*ret_foreign_bridge = ndrv_plan_foreign_bridge(spec, &facts);
+	if (*ret_foreign_bridge && *spec->bridge)
+		return dp_error_set(err, DP_ERR_INVALID, -EINVAL,
+				    "com.docker.network.bridge.name: %s: parent %s is a bridge itself, "
+				    "which containers join directly",
+				    spec->bridge, spec->parent);
+	r = ndrv_plan_segment(spec, bridge, &facts, &plan, err);
+	return r < 0 ? r : ndrv_plan_mtu(spec, &facts, ret_mtu, err);
+}
+
+static int add_network(struct driver *d, const struct ndrv_spec *spec, struct dp_error *err)
+{
+	struct ndrv_network *n;
+	bool foreign_bridge;
+	uint32_t mtu;
+	int r = check_new_network(d, spec, &mtu, &foreign_bridge, err);
+
+	if (r == 0)
+		r = ndrv_network_add(d->registry, spec, mtu, &n, err);
+	if (r < 0)
+		return r;
+	if (foreign_bridge) {
+		n->segment->foreign_bridge = true;
+		memcpy(n->segment->bridge, spec->parent, sizeof n->segment->bridge);
+	}
+	return spoil(d, ndrv_store_put_network(d->store, n, err), err);
+}
+
+static int on_create_network(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	const struct ndrv_network_request *rq = req;
+	struct driver *d = ctx;
+	const struct ndrv_network *known;
+	struct ndrv_spec spec;
+	struct create *c;
+	int r = ready(d, err);
+
+	if (r == 0)
+		r = ndrv_id_check("network", rq->id, err);
+	if (r == 0)
+		r = ndrv_spec_decode(rq, d->config->parent, &spec, err);
+	if (r < 0)
+		return r;
+	known = ndrv_network_find(d->registry, spec.id);
+	if (known && known->state == NDRV_READY && ndrv_spec_equal(&known->spec, &spec))
+		return DP_STEP_DONE; /* Swarm makes a network anew whenever a task lands */
+	if (known)
+		return dp_error_set(err, DP_ERR_CONFLICT, -EEXIST,
+				    "network %.12s exists already and is %s", spec.id,
+				    known->state == NDRV_READY ? "configured differently"
+							       : "being created or deleted");
+	c = calloc(1, sizeof *c);
+	if (!c)
+		return dp_error_oom(err);
+	memcpy(c->id, spec.id, sizeof c->id);
+	ndrv_tx_init(&c->tx, d->host);
+	dp_call_then(call, create_step_build, c, create_done);
+	r = add_network(d, &spec, err);
+	return r < 0 ? r : DP_STEP_AGAIN;
+}
+
+/* An id on its way through several steps. */
+struct subject {
+	char id[NDRV_ID_SIZE];
+};
+
+static void subject_done(void *ctx, void *data, bool ok)
+{
+	(void)ctx;
+	(void)ok;
+	free(data);
+}
+
+static int start_steps(struct dp_call *call, const char *id, dp_rpc_step step, struct dp_error *err)
+{
+	struct subject *s = calloc(1, sizeof *s);
+
+	if (!s)
+		return dp_error_oom(err);
+	(void)snprintf(s->id, sizeof s->id, "%s", id);
+	dp_call_then(call, step, s, subject_done);
+	return DP_STEP_AGAIN;
+}
+
+static int delete_step_forget(void *ctx, struct dp_call *call, void *data, struct dp_error *err)
+{
+	struct driver *d = ctx;
+	const struct subject *s = data;
+	struct ndrv_network *n = d->registry ? ndrv_network_find(d->registry, s->id) : NULL;
+
+	(void)call;
+	if (!n)
+		return DP_STEP_DONE;
+	dp_log_info("network %.12s deleted", s->id);
+	return forget_network(d, n, err);
+}
+
+static int delete_step_take_down(void *ctx, struct dp_call *call, void *data, struct dp_error *err)
+{
+	struct driver *d = ctx;
+	struct subject *s = data;
+	struct ndrv_network *n = d->registry ? ndrv_network_find(d->registry, s->id) : NULL;
+	int r;
+
+	if (!n)
+		return DP_STEP_DONE;
+	r = take_down(d, n, err);
+	if (r < 0) {
+		want_repair(d); /* its record says DELETING */
+		return dp_error_prefix(err, "network %.12s is not gone yet, trying again", s->id);
+	}
+	dp_call_then(call, delete_step_forget, s, NULL);
+	return DP_STEP_AGAIN;
+}
+
+static int on_delete_network(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	const struct ndrv_network_request *rq = req;
+	struct driver *d = ctx;
+	struct ndrv_network *n;
+	int r = ready(d, err);
+
+	if (r < 0)
+		return r;
+	n = rq->id ? ndrv_network_find(d->registry, rq->id) : NULL;
+	if (!n)
+		return DP_STEP_DONE;
+	n->state = NDRV_DELETING;
+	r = spoil(d, ndrv_store_put_network(d->store, n, err), err);
+	return r < 0 ? r : start_steps(call, n->spec.id, delete_step_take_down, err);
+}
+
+/* ---- endpoints ---- */
+
+struct endpoint_request {
+	const char *network;
+	const char *id;
+	json_t *interface;
+	json_t *options;
+};
+
+static const struct dp_schema endpoint_schema = {
+	.n_fields = 4,
+	.fields = (const struct dp_field[4]){
+		DP_STR(struct endpoint_request, network, "NetworkID"),
+		DP_STR(struct endpoint_request, id, "EndpointID"),
+		DP_OBJ(struct endpoint_request, interface, "Interface"),
+		DP_OBJ(struct endpoint_request, options, "Options"),
+	},
+};
+
+struct interface {
+	const char *addr4;
+	const char *addr6;
+	const char *mac;
+};
+
+static const struct dp_schema interface_schema = {
+	.n_fields = 3,
+	.fields = (const struct dp_field[3]){
+		DP_STR(struct interface, addr4, "Address", .max = DP_PREFIX_STRLEN),
+		DP_STR(struct interface, addr6, "AddressIPv6", .max = DP_PREFIX_STRLEN),
+		DP_STR(struct interface, mac, "MacAddress", .max = 17),
+	},
+};
+
+/* --driver-opt of `docker network connect`: none of ours yet, so all are unknown. */
+static const char *const engine_options[] = { OPT_ENGINE, NULL };
+
+static const struct dp_schema endpoint_option_schema = {
+	.noun = "endpoint option",
+	.refuse_unknown = true,
+	.ignore = engine_options,
+};
+
+/* What an endpoint is asked to be. */
+struct endpoint_spec {
+	struct dp_prefix addr4;
+	struct dp_prefix addr6;
+	uint8_t mac[6];
+	bool mac_given;
+};
+
+static int parse_address(const char *key, const char *text, int family, struct dp_prefix *ret_prefix,
+			 struct dp_error *err)
+{
+	if (!text || !*text)
+		return 0;
+	if (dp_prefix_parse(text, ret_prefix) < 0 || ret_prefix->addr.family != family)
+		return dp_error_set(err, DP_ERR_INVALID, -EINVAL, "%s: '%s' is no address with length",
+				    key, text);
+	return 0;
+}
+
+static int decode_endpoint(const struct endpoint_request *rq, const struct ndrv_network *n,
+			   struct endpoint_spec *ret_spec, struct dp_error *err)
+{
+	struct endpoint_spec s = { .mac_given = false };
+	struct interface itf = { .mac = "" };
+	struct ndrv_spec seed;
+	int r = 0;
+
+	if (rq->options)
+		r = dp_schema_decode(&endpoint_option_schema, rq->options, &s, err);
+	if (r == 0 && rq->interface)
+		r = dp_schema_decode(&interface_schema, rq->interface, &itf, err);
+	if (r == 0)
+		r = parse_address("Address", itf.addr4, AF_INET, &s.addr4, err);
+	if (r == 0)
+		r = parse_address("AddressIPv6", itf.addr6, AF_INET6, &s.addr6, err);
+	if (r < 0)
+		return r;
+	s.mac_given = *itf.mac;
+	if (s.mac_given && dp_parse_mac(itf.mac, s.mac) < 0)
+		return dp_error_set(err, DP_ERR_INVALID, -EINVAL, "MacAddress: '%s' is no MAC address",
+				    itf.mac);
+	if (!s.mac_given) {
+		seed = n->spec;
+		if (s.addr4.addr.family == AF_UNSPEC && s.addr6.addr.family == AF_UNSPEC) {
+			seed.mode = NDRV_ISOLATED; /* no address to derive from: the endpoint's id */
+			memcpy(seed.id, rq->id, strlen(rq->id) + 1);
+		}
+		ndrv_mac_derive(&seed,
+				s.addr4.addr.family == AF_UNSPEC ? &s.addr6.addr : &s.addr4.addr, s.mac);
+	}
+	*ret_spec = s;
+	return 0;
+}
+
+static bool endpoint_equal(const struct ndrv_endpoint *e, const struct ndrv_network *n,
+			   const struct endpoint_spec *s)
+{
+	return e->network == n && e->mac_given == s->mac_given && !memcmp(e->mac, s->mac, 6) &&
+	       !dp_addr_cmp(&e->addr4.addr, &s->addr4.addr) &&
+	       !dp_addr_cmp(&e->addr6.addr, &s->addr6.addr);
+}
+
+/* Only fields that came empty may be answered, even with the same value (moby: remote/driver.go). */
+static void reply_endpoint(struct dp_call *call, const struct ndrv_endpoint *e)
+{
+	const uint8_t *m = e->mac;
+	char mac[18];
+
+	if (e->mac_given)
+		return;
+	(void)snprintf(mac, sizeof mac, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4],
+		       m[5]);
+	dp_call_reply(call, json_pack("{s:{s:s}}", "Interface", "MacAddress", mac));
+}
+
+/* An endpoint on its way to being made. */
+struct attach {
+	char id[NDRV_ID_SIZE];
+	int ifindex; /* made by us: deleted again if the turn fails */
+};
+
+static void attach_done(void *ctx, void *data, bool ok)
+{
+	struct driver *d = ctx;
+	struct attach *a = data;
+	char alias[NDRV_ALIAS_SIZE];
+
+	if (!ok && a->ifindex) {
+		ndrv_alias("veth", a->id, alias);
+		if (ndrv_host_doom(d->host, a->ifindex, alias) < 0)
+			dp_log_warning("endpoint %.12s: its link is left until the next repair", a->id);
+		want_repair(d); /* which reaps, and finds links without a record */
+	}
+	free(a);
+}
+
+/* The segment may not be complete yet: its parent was missing at start, or the engine, which owns
+ * the chain for our rules, started after us. */
+static int ensure_segment(struct driver *d, struct ndrv_network *n, struct dp_error *err)
+{
+	bool all_done = true;
+
+	if (n->segment->broken) {
+		int r = build_segment(d, n, err);
+
+		if (r < 0)
+			return r;
+	}
+	if (!d->rules_unsure)
+		return 0;
+	for (struct ndrv_segment *s = ndrv_registry_segments(d->registry); s; s = s->next) {
+		bool done;
+		int r = ndrv_host_accept(d->host, s, &done, err);
+
+		if (r < 0)
+			return dp_error_prefix(err, "firewall");
+		all_done = all_done && done;
+	}
+	d->rules_unsure = !all_done;
+	return 0;
+}
+
+static int endpoint_step_attach(void *ctx, struct dp_call *call, void *data, struct dp_error *err)
+{
+	struct driver *d = ctx;
+	struct attach *a = data;
+	struct ndrv_endpoint *e = d->registry ? ndrv_endpoint_find(d->registry, a->id) : NULL;
+	struct dp_error ignored = DP_ERROR_INIT;
+	int r;
+
+	if (!e)
+		return dp_error_set(err, DP_ERR_UNAVAILABLE, -ENOENT,
+				    "endpoint %.12s was deleted meanwhile", a->id);
+	r = ensure_segment(d, e->network, err);
+	if (r == 0)
+		r = ndrv_host_attach(d->host, e, err);
+	if (r < 0) {
+		(void)forget_endpoint(d, e, &ignored);
+		return r;
+	}
+	a->ifindex = e->ifindex;
+	e->state = NDRV_READY;
+	reply_endpoint(call, e);
+	return spoil(d, ndrv_store_put_endpoint(d->store, e, err), err);
+}
+
+/* The allocator does not give an address twice, so whoever still has it is dead. */
+static int replace_stale(struct driver *d, struct ndrv_network *n, const struct dp_prefix *addr,
+			 struct dp_error *err)
+{
+	struct ndrv_endpoint *old = NULL;
+
+	if (addr->addr.family != AF_UNSPEC)
+		old = ndrv_endpoint_by_address(n, &addr->addr);
+	if (!old)
+		return 0;
+	dp_log_notice("endpoint %.12s replaced: its address came back for another", old->id);
+	if (ndrv_host_doom_endpoint(d->host, old) < 0)
+		return dp_error_oom(err);
+	return forget_endpoint(d, old, err);
+}
+
+static int add_endpoint(struct driver *d, struct ndrv_network *n, const char *id,
+			const struct endpoint_spec *spec, struct dp_error *err)
+{
+	struct ndrv_endpoint *e;
+	int r = replace_stale(d, n, &spec->addr4, err);
+
+	if (r == 0)
+		r = replace_stale(d, n, &spec->addr6, err);
+	if (r < 0)
+		return r;
+	if (ndrv_endpoint_add(d->registry, n, id, &e) < 0)
+		return dp_error_oom(err);
+	e->addr4 = spec->addr4;
+	e->addr6 = spec->addr6;
+	e->mac_given = spec->mac_given;
+	memcpy(e->mac, spec->mac, sizeof e->mac);
+	return spoil(d, ndrv_store_put_endpoint(d->store, e, err), err);
+}
+
+static int find_network(struct driver *d, const char *id, struct ndrv_network **ret_network,
+			struct dp_error *err)
+{
+	int r = ready(d, err);
+
+	if (r < 0)
+		return r;
+	*ret_network = id ? ndrv_network_find(d->registry, id) : NULL;
+	if (*ret_network && (*ret_network)->state == NDRV_READY)
+		return 0;
+	return dp_error_set(err, DP_ERR_NOT_FOUND, -ENOENT, "network %.12s is unknown to the plugin",
+			    id ? id : "");
+}
+
+static int on_create_endpoint(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	const struct endpoint_request *rq = req;
+	struct driver *d = ctx;
+	const struct ndrv_endpoint *known;
+	struct endpoint_spec spec;
+	struct ndrv_network *n;
+	struct attach *a;
+	int r = find_network(d, rq->network, &n, err);
+
+	if (r == 0)
+		r = ndrv_id_check("endpoint", rq->id, err);
+	if (r == 0)
+		r = decode_endpoint(rq, n, &spec, err);
+	if (r < 0)
+		return r;
+	known = ndrv_endpoint_find(d->registry, rq->id);
+	if (known && (known->state != NDRV_READY || !endpoint_equal(known, n, &spec)))
+		return dp_error_set(err, DP_ERR_CONFLICT, -EEXIST, "endpoint %.12s exists already",
+				    rq->id);
+	if (known) {
+		reply_endpoint(call, known);
+		return DP_STEP_DONE;
+	}
+	a = calloc(1, sizeof *a);
+	if (!a)
+		return dp_error_oom(err);
+	(void)snprintf(a->id, sizeof a->id, "%s", rq->id);
+	dp_call_then(call, endpoint_step_attach, a, attach_done);
+	r = add_endpoint(d, n, rq->id, &spec, err);
+	return r < 0 ? r : DP_STEP_AGAIN;
+}
+
+static int find_endpoint(struct driver *d, const struct endpoint_request *rq,
+			 struct ndrv_endpoint **ret_endpoint, struct dp_error *err)
+{
+	int r = ready(d, err);
+
+	if (r < 0)
+		return r;
+	*ret_endpoint = rq->id ? ndrv_endpoint_find(d->registry, rq->id) : NULL;
+	return 0;
+}
+
+static int on_endpoint_info(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	struct driver *d = ctx;
+	struct ndrv_endpoint *e = NULL;
+	struct dp_error ignored = DP_ERROR_INIT;
+
+	(void)err;
+	/* Never an error: until 28.0.1 it would make the whole `docker run` fail. */
+	if (find_endpoint(d, req, &e, &ignored) < 0 || !e)
+		dp_call_reply(call, json_pack("{s:{}}", "Value"));
+	else
+		dp_call_reply(call, json_pack("{s:{s:s, s:s}}", "Value", "link", e->link, "bridge",
+					      e->network->segment->bridge));
+	return DP_STEP_DONE;
+}
+
+static const char *gateway_text(const struct ndrv_spec *spec, const struct dp_prefix *addr,
+				char buf[static DP_ADDR_STRLEN])
+{
+	const struct dp_addr *gw = ndrv_spec_gateway(spec, &addr->addr);
+
+	buf[0] = '\0';
+	return gw ? dp_addr_format(gw, buf) : buf;
+}
+
+static int on_join(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	const struct endpoint_request *rq = req;
+	struct driver *d = ctx;
+	const struct ndrv_spec *spec;
+	struct ndrv_endpoint *e;
+	char gw4[DP_ADDR_STRLEN];
+	char gw6[DP_ADDR_STRLEN];
+	int r = find_endpoint(d, rq, &e, err);
+
+	if (r < 0)
+		return r;
+	if (!e || e->state != NDRV_READY)
+		return dp_error_set(err, DP_ERR_NOT_FOUND, -ENOENT,
+				    "endpoint %.12s is unknown to the plugin", rq->id ? rq->id : "");
+	if (!e->ifindex) { /* joined again after a Leave */
+		r = ndrv_host_attach(d->host, e, err);
+		if (r < 0)
+			return r;
+	}
+	spec = &e->network->spec;
+	dp_call_reply(call, json_pack("{s:{s:s, s:s}, s:s, s:s, s:[], s:b}", "InterfaceName", "SrcName",
+				      e->peer, "DstPrefix", spec->iface_prefix, "Gateway",
+				      gateway_text(spec, &e->addr4, gw4), "GatewayIPv6",
+				      gateway_text(spec, &e->addr6, gw6), "StaticRoutes",
+				      "DisableGatewayService", (int)!spec->gwbridge));
+	return DP_STEP_DONE;
+}
+
+/* The engine would move the link back to the host, for 18 ms; deleting it here spares that, and
+ * with others of the same turn costs a fraction of a millisecond. */
+static int on_leave(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	struct driver *d = ctx;
+	struct ndrv_endpoint *e;
+	int r = find_endpoint(d, req, &e, err);
+
+	(void)call;
+	if (r == 0 && e && ndrv_host_doom_endpoint(d->host, e) < 0)
+		r = dp_error_oom(err);
+	return r;
+}
+
+static int endpoint_step_forget(void *ctx, struct dp_call *call, void *data, struct dp_error *err)
+{
+	struct driver *d = ctx;
+	const struct subject *s = data;
+	struct ndrv_endpoint *e = d->registry ? ndrv_endpoint_find(d->registry, s->id) : NULL;
+
+	(void)call;
+	return e ? forget_endpoint(d, e, err) : DP_STEP_DONE;
+}
+
+static int on_delete_endpoint(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	struct driver *d = ctx;
+	struct ndrv_endpoint *e;
+	bool had_link;
+	int r = find_endpoint(d, req, &e, err);
+
+	if (r < 0 || !e)
+		return r;
+	had_link = e->ifindex != 0;
+	if (ndrv_host_doom_endpoint(d->host, e) < 0)
+		return dp_error_oom(err);
+	/* The record stays until the link is gone; if Leave has seen to that, it goes at once. */
+	return had_link ? start_steps(call, e->id, endpoint_step_forget, err)
+			: forget_endpoint(d, e, err);
+}
+
+#define NETWORK_ROUTE(name, handler)                                                             \
+	{ "/NetworkDriver." name, &network_schema, sizeof(struct ndrv_network_request), handler }
+#define ENDPOINT_ROUTE(name, handler)                                                            \
+	{ "/NetworkDriver." name, &endpoint_schema, sizeof(struct endpoint_request), handler }
+#define OTHER_ROUTE(name)                                                                        \
+	{ "/NetworkDriver." name, &any_schema, sizeof(struct any_request), on_nothing }
+
+const struct dp_route ndrv_routes[] = {
+	{ "/NetworkDriver.GetCapabilities", NULL, 0, on_get_capabilities },
+	NETWORK_ROUTE("GwAllocCheck", on_gw_alloc_check),
+	NETWORK_ROUTE("AllocateNetwork", on_allocate_network),
+	OTHER_ROUTE("FreeNetwork"),
+	NETWORK_ROUTE("CreateNetwork", on_create_network),
+	NETWORK_ROUTE("DeleteNetwork", on_delete_network),
+	ENDPOINT_ROUTE("CreateEndpoint", on_create_endpoint),
+	ENDPOINT_ROUTE("DeleteEndpoint", on_delete_endpoint),
+	ENDPOINT_ROUTE("EndpointOperInfo", on_endpoint_info),
+	ENDPOINT_ROUTE("Join", on_join),
+	ENDPOINT_ROUTE("Leave", on_leave),
+	OTHER_ROUTE("ProgramExternalConnectivity"),
+	OTHER_ROUTE("RevokeExternalConnectivity"),
+	OTHER_ROUTE("DiscoverNew"),
+	OTHER_ROUTE("DiscoverDelete"),
+};
+const size_t ndrv_n_routes = DP_ARRAY_LEN(ndrv_routes);

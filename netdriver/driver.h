@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DP_NETDRIVER_DRIVER_H
+#define DP_NETDRIVER_DRIVER_H
+
+/*
+ * The NetworkDriver protocol (moby: libnetwork/drivers/remote) on top of registry, state and host.
+ *
+ * Order of things, for every change:
+ *   create:  record PENDING → commit → kernel, under an undo stack → record READY → commit → answer
+ *   delete:  record DELETING → commit → kernel → forget → commit → answer (networks);
+ *            kernel → forget → commit → answer (endpoints: what has no link is dropped at start)
+ * Links that die in one turn are deleted in one kernel request, before the turn's commit.
+ *
+ * Engines replay nothing to a network driver: at start everything is rebuilt from the records,
+ * endpoints whose link is gone are dropped, and leftovers with our mark are removed. What could not
+ * be repaired or taken down is tried again every 5 seconds.
+ */
+
+#include "common/daemon.h"
+
+/* Configuration: the table is ndrv_config_schema. */
+struct ndrv_config {
+	struct dp_common_config common; /* first, as dp_daemon_main() wants it */
+	const char *scope;              /* local, global */
+	const char *connectivity_scope; /* local, global; "" = as scope */
+	const char *parent;             /* for networks that name a vlan but no parent */
+	const char *firewall;           /* auto, off */
+	const char *sysctl_dir;         /* where /proc/sys is writable */
+};
+
+extern const struct dp_schema ndrv_config_schema;
+extern const struct dp_route ndrv_routes[];
+extern const size_t ndrv_n_routes;
+
+/**
+ * ndrv_driver_start() - open state and kernel, repair the host
+ * @config:  struct ndrv_config; borrowed until ndrv_driver_stop()
+ * @loop:    borrowed, for the repair timer
+ * @ret_ctx: out: new, for the routes and turn hooks; freed by ndrv_driver_stop()
+ *
+ * A host that cannot be repaired (a parent is missing) is no failure.
+ *
+ * Return: 0; as ndrv_store_open(), ndrv_store_load(), ndrv_host_open().
+ */
+DP_NODISCARD int ndrv_driver_start(const void *config, struct dp_loop *loop, void **ret_ctx,
+				   struct dp_error *err);
+void ndrv_driver_stop(void *ctx);
+
+/* Hooks of the turn. */
+DP_NODISCARD int ndrv_driver_flush(void *ctx, struct dp_error *err);
+void ndrv_driver_reload(void *ctx);
+
+#endif

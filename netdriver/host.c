@@ -1,0 +1,598 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "netdriver/host.h"
+
+/* A link to delete; the alias guards against an index that was reused meanwhile. */
+struct doomed {
+	int ifindex;
+	char alias[NDRV_ALIAS_SIZE];
+};
+
+struct ndrv_host {
+	const char *sysctl_dir;
+	struct ndrv_rtnl *rtnl;
+	struct ndrv_fw *fw; /* NULL = the firewall is not ours to look at */
+	struct doomed *doomed;
+	size_t n_doomed;
+	size_t max_doomed;
+};
+
+int ndrv_host_open(const char *sysctl_dir, bool use_firewall, struct ndrv_host **ret_host,
+		   struct dp_error *err)
+{
+	struct ndrv_host *h = calloc(1, sizeof *h);
+	int r;
+
+	if (!h)
+		return dp_error_oom(err);
+	h->sysctl_dir = sysctl_dir;
+	r = ndrv_rtnl_open(&h->rtnl, err);
+	if (r == 0)
+		r = ndrv_rtnl_delete_unfinished(h->rtnl, NULL, err);
+	if (r == 0 && use_firewall)
+		r = ndrv_fw_open(NULL, &h->fw, err);
+	if (r < 0) {
+		ndrv_host_close(h);
+		return r;
+	}
+	*ret_host = h;
+	return 0;
+}
+
+void ndrv_host_close(struct ndrv_host *host)
+{
+	if (!host)
+		return;
+	ndrv_fw_close(host->fw);
+	ndrv_rtnl_close(host->rtnl);
+	free(host->doomed);
+	free(host);
+}
+
+/* ---- /proc/sys ---- */
+
+static bool sysctl_is_on(const struct ndrv_host *host, const char *path)
+{
+	auto_free char *full = NULL;
+	auto_close int fd = -EBADF;
+	char c = '0';
+
+	if (asprintf(&full, "%s/%s", host->sysctl_dir, path) < 0) {
+		full = NULL;
+		return false;
+	}
+	fd = open(full, O_RDONLY | O_CLOEXEC);
+	return fd >= 0 && read(fd, &c, 1) == 1 && c != '0';
+}
+
+/*
+ * Keeps the host's own IPv6 off a bridge that only carries others' frames: without it the host would
+ * take addresses and routes from any router advertisement on the VLAN. Where /proc/sys cannot be
+ * written (a managed plugin without the mount) the bridge still has no link-local address.
+ */
+static void ipv6_off(const struct ndrv_host *host, const char *bridge)
+{
+	auto_free char *full = NULL;
+	auto_close int fd = -EBADF;
+
+	if (asprintf(&full, "%s/net/ipv6/conf/%s/disable_ipv6", host->sysctl_dir, bridge) < 0) {
+		full = NULL;
+		return;
+	}
+	fd = open(full, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return; /* the kernel has no IPv6 */
+	if (fd < 0 || write(fd, "1", 1) != 1)
+		dp_log_warning("%s: %s: the host may take IPv6 addresses from this network", full,
+			       strerror(errno));
+}
+
+/* ---- looking ---- */
+
+/* A link by name; not being there is an answer (ifindex 0), not a failure. */
+static int look(struct ndrv_host *host, const char *name, struct ndrv_link *ret_link,
+		struct dp_error *err)
+{
+	int r = ndrv_rtnl_get_link_by_name(host->rtnl, name, ret_link, err);
+
+	if (r != -ENODEV)
+		return r;
+	memset(ret_link, 0, sizeof *ret_link);
+	return 0;
+}
+
+/* VLAN @vid of link @parent, under whatever name it has. */
+static int find_vlan(struct ndrv_host *host, int parent, uint32_t vid, struct ndrv_link *ret_link,
+		     struct dp_error *err)
+{
+	auto_free struct ndrv_link *links = NULL;
+	size_t n;
+	int r = ndrv_rtnl_list_links(host->rtnl, &links, &n, err);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		if (links[i].vlan_id == vid && links[i].lower == parent && !links[i].lower_elsewhere) {
+			*ret_link = links[i];
+			return 0;
+		}
+	}
+	return 0;
+}
+
+static int look_uplink(struct ndrv_host *host, const struct ndrv_spec *spec, struct ndrv_facts *f,
+		       struct dp_error *err)
+{
+	char name[NDRV_IFNAME_BUF];
+	int r;
+
+	if (!spec->vlan) {
+		f->uplink = f->parent;
+		return 0;
+	}
+	ndrv_ifname_vlan(spec->parent, spec->vlan, name);
+	r = look(host, name, &f->uplink, err);
+	if (r < 0)
+		return r;
+	/* eth0.100 may have been made by hand on a link of another name: then that is the parent. */
+	if (!f->parent.ifindex && f->uplink.vlan_id == spec->vlan && !f->uplink.lower_elsewhere &&
+	    f->uplink.lower)
+		r = ndrv_rtnl_get_link_by_index(host->rtnl, f->uplink.lower, &f->parent, err);
+	if (r == 0 && !f->uplink.ifindex && f->parent.ifindex)
+		r = find_vlan(host, f->parent.ifindex, spec->vlan, &f->uplink, err);
+	return r;
+}
+
+int ndrv_host_probe(struct ndrv_host *host, const struct ndrv_spec *spec, const char *bridge_name,
+		    struct ndrv_facts *ret_facts, struct dp_error *err)
+{
+	struct ndrv_facts f;
+	int r;
+
+	memset(&f, 0, sizeof f);
+	r = look(host, bridge_name, &f.bridge, err);
+	if (r == 0 && spec->mode == NDRV_L2) {
+		r = look(host, spec->parent, &f.parent, err);
+		if (r == 0)
+			r = look_uplink(host, spec, &f, err);
+		if (r == 0 && f.uplink.ifindex)
+			r = ndrv_rtnl_link_has_addrs(host->rtnl, f.uplink.ifindex, &f.uplink_has_addrs,
+						     err);
+	}
+	if (r < 0)
+		return r;
+	f.forwarding4 = sysctl_is_on(host, "net/ipv4/ip_forward");
+	f.forwarding6 = sysctl_is_on(host, "net/ipv6/conf/all/forwarding");
+	*ret_facts = f;
+	return 0;
+}
+
+/* ---- building ---- */
+
+static int undo_link(void *ctx, const struct ndrv_tx_arg *arg, struct dp_error *err)
+{
+	const struct ndrv_host *host = ctx;
+
+	return ndrv_rtnl_delete_link(host->rtnl, arg->ifindex, arg->text, err);
+}
+
+static int undo_up(void *ctx, const struct ndrv_tx_arg *arg, struct dp_error *err)
+{
+	const struct ndrv_host *host = ctx;
+	int r = ndrv_rtnl_set_up(host->rtnl, arg->ifindex, false, err);
+
+	return r == -ENODEV ? 0 : r;
+}
+
+static int undo_master(void *ctx, const struct ndrv_tx_arg *arg, struct dp_error *err)
+{
+	const struct ndrv_host *host = ctx;
+	int r = ndrv_rtnl_set_master(host->rtnl, arg->ifindex, arg->value, err);
+
+	return r == -ENODEV ? 0 : r;
+}
+
+static int undo_accept(void *ctx, const struct ndrv_tx_arg *arg, struct dp_error *err)
+{
+	const struct ndrv_host *host = ctx;
+
+	return ndrv_fw_remove(host->fw, arg->text, err);
+}
+
+static void on_abort(struct ndrv_tx *tx, const char *what, ndrv_tx_undo_fn *undo, int ifindex,
+		     const char *text)
+{
+	struct ndrv_tx_arg arg = { .ifindex = ifindex };
+
+	(void)snprintf(arg.text, sizeof arg.text, "%s", text);
+	ndrv_tx_on_abort(tx, what, undo, &arg);
+}
+
+/* What the operations of one plan work on; the indexes grow as links are made. */
+struct build {
+	struct ndrv_host *host;
+	struct ndrv_segment *segment;
+	const struct ndrv_spec *spec;
+	uint32_t mtu;
+	struct ndrv_facts facts;
+	struct ndrv_tx *tx;
+};
+
+static int create_bridge(struct build *b, struct dp_error *err)
+{
+	char alias[NDRV_ALIAS_SIZE];
+	struct ndrv_bridge_spec spec = {
+		.name = b->segment->bridge,
+		.alias = alias,
+		.mtu = b->spec->mode == NDRV_L2 ? 0 : b->mtu, /* follows its ports */
+		.ipv6_off = b->spec->mode != NDRV_ROUTED,
+		.up = true,
+	};
+	struct dp_addr none = { .family = AF_INET };
+	int r;
+
+	ndrv_alias("bridge", b->segment->key, alias);
+	/* Fixed where the host talks through it: else it changes whenever a port with a lower address
+	 * joins. Not on a VLAN, where it would be the same on every host. */
+	if (b->spec->mode == NDRV_ROUTED)
+		ndrv_mac_derive(b->spec, &none, spec.mac);
+	r = ndrv_rtnl_create_bridge(b->host->rtnl, &spec, &b->facts.bridge.ifindex, err);
+	if (r < 0)
+		return r;
+	on_abort(b->tx, "bridge", undo_link, b->facts.bridge.ifindex, alias);
+	if (spec.ipv6_off)
+		ipv6_off(b->host, b->segment->bridge);
+	return 0;
+}
+
+static int create_vlan(struct build *b, struct dp_error *err)
+{
+	char alias[NDRV_ALIAS_SIZE];
+	char name[NDRV_IFNAME_BUF];
+	struct ndrv_vlan_spec spec = {
+		.name = name,
+		.alias = alias,
+		.parent = b->facts.parent.ifindex,
+		.vid = (uint16_t)b->spec->vlan,
+		.master = b->facts.bridge.ifindex,
+		.up = true,
+	};
+	int r;
+
+	ndrv_alias("vlan", b->segment->key, alias);
+	ndrv_ifname_vlan(b->spec->parent, b->spec->vlan, name);
+	r = ndrv_rtnl_create_vlan(b->host->rtnl, &spec, &b->facts.uplink.ifindex, err);
+	if (r < 0)
+		return r;
+	on_abort(b->tx, "VLAN subinterface", undo_link, b->facts.uplink.ifindex, alias);
+	return 0;
+}
+
+static int set_up(struct build *b, const char *what, int ifindex, struct dp_error *err)
+{
+	int r = ndrv_rtnl_set_up(b->host->rtnl, ifindex, true, err);
+
+	if (r == 0)
+		on_abort(b->tx, what, undo_up, ifindex, "");
+	return r;
+}
+
+static int enslave_uplink(struct build *b, struct dp_error *err)
+{
+	int r = ndrv_rtnl_set_master(b->host->rtnl, b->facts.uplink.ifindex, b->facts.bridge.ifindex,
+				     err);
+
+	if (r == 0)
+		on_abort(b->tx, "port of the bridge", undo_master, b->facts.uplink.ifindex, "");
+	return r;
+}
+
+static int accept_traffic(struct build *b, struct dp_error *err)
+{
+	bool done;
+	int r = ndrv_host_accept(b->host, b->segment, &done, err);
+
+	if (r == 0 && done && b->segment->n_networks == 1)
+		on_abort(b->tx, "firewall rules", undo_accept, 0, b->segment->key);
+	return r;
+}
+
+static int run_op(struct build *b, const struct ndrv_op *op, struct dp_error *err)
+{
+	switch (op->kind) {
+	case NDRV_OP_PARENT_UP:
+		b->segment->parent_was_down = true;
+		return set_up(b, "parent", b->facts.parent.ifindex, err);
+	case NDRV_OP_CREATE_BRIDGE:
+		return create_bridge(b, err);
+	case NDRV_OP_BRIDGE_UP:
+		return set_up(b, "bridge", b->facts.bridge.ifindex, err);
+	case NDRV_OP_CREATE_VLAN:
+		return create_vlan(b, err);
+	case NDRV_OP_ENSLAVE_UPLINK:
+		return enslave_uplink(b, err);
+	case NDRV_OP_UPLINK_UP:
+		return set_up(b, "uplink", b->facts.uplink.ifindex, err);
+	case NDRV_OP_ADDRESS: /* goes with the bridge: nothing to undo */
+		return ndrv_rtnl_add_address(b->host->rtnl, b->facts.bridge.ifindex, &op->address, err);
+	case NDRV_OP_FIREWALL:
+		return accept_traffic(b, err);
+	}
+	return -EINVAL;
+}
+
+int ndrv_host_build(struct ndrv_host *host, struct ndrv_segment *segment,
+		    const struct ndrv_spec *spec, uint32_t mtu, struct ndrv_tx *tx,
+		    struct dp_error *err)
+{
+	struct build b = { .host = host, .segment = segment, .spec = spec, .mtu = mtu, .tx = tx };
+	struct ndrv_plan plan;
+	int r = ndrv_host_probe(host, spec, segment->bridge, &b.facts, err);
+
+	segment->broken = true;
+	if (r == 0)
+		r = ndrv_plan_segment(spec, segment->bridge, &b.facts, &plan, err);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < plan.n_ops; i++) {
+		r = run_op(&b, &plan.ops[i], err);
+		if (r < 0)
+			return dp_error_prefix(err, "%s", ndrv_op_name(plan.ops[i].kind));
+	}
+	segment->broken = false;
+	return 0;
+}
+
+int ndrv_host_accept(struct ndrv_host *host, const struct ndrv_segment *segment, bool *ret_done,
+		     struct dp_error *err)
+{
+	struct ndrv_fw_rules rules = {
+		.bridge = segment->bridge,
+		.id = segment->key,
+		.routed = segment->shape.mode == NDRV_ROUTED,
+	};
+	unsigned n_chains = 0;
+	int r = host->fw ? ndrv_fw_ensure(host->fw, &rules, &n_chains, err) : 0;
+
+	*ret_done = !host->fw || n_chains;
+	return r;
+}
+
+/* ---- taking down ---- */
+
+int ndrv_host_doom(struct ndrv_host *host, int ifindex, const char *alias)
+{
+	if (host->n_doomed == host->max_doomed) {
+		size_t max = host->max_doomed ? 2 * host->max_doomed : 16;
+		struct doomed *p = reallocarray(host->doomed, max, sizeof *p);
+
+		if (!p)
+			return -ENOMEM;
+		host->doomed = p;
+		host->max_doomed = max;
+	}
+	host->doomed[host->n_doomed].ifindex = ifindex;
+	(void)snprintf(host->doomed[host->n_doomed].alias, NDRV_ALIAS_SIZE, "%s", alias);
+	host->n_doomed++;
+	return 0;
+}
+
+int ndrv_host_doom_endpoint(struct ndrv_host *host, struct ndrv_endpoint *endpoint)
+{
+	char alias[NDRV_ALIAS_SIZE];
+	int r;
+
+	if (!endpoint->ifindex)
+		return 0;
+	ndrv_alias("veth", endpoint->id, alias);
+	r = ndrv_host_doom(host, endpoint->ifindex, alias);
+	if (r == 0)
+		endpoint->ifindex = 0;
+	return r;
+}
+
+int ndrv_host_reap(struct ndrv_host *host, struct dp_error *err)
+{
+	auto_free struct ndrv_link_ref *refs = NULL;
+	size_t n = host->n_doomed;
+
+	if (!n)
+		return 0;
+	refs = calloc(n, sizeof *refs);
+	if (!refs)
+		return dp_error_oom(err);
+	for (size_t i = 0; i < n; i++)
+		refs[i] = (struct ndrv_link_ref){ .ifindex = host->doomed[i].ifindex,
+						  .alias = host->doomed[i].alias };
+	host->n_doomed = 0;
+	return ndrv_rtnl_delete_links(host->rtnl, refs, n, err);
+}
+
+/* Remembers the first of several failures. */
+static int first_of(int r, int next)
+{
+	return r < 0 ? r : next;
+}
+
+/* Dooms @link if it is the segment's own of @kind; else, where it is a port of its bridge, frees it. */
+static int let_go(struct ndrv_host *host, const struct ndrv_segment *segment, const char *kind,
+		  const struct ndrv_link *link, int bridge, struct dp_error *err)
+{
+	char alias[NDRV_ALIAS_SIZE];
+
+	if (!link->ifindex)
+		return 0;
+	ndrv_alias(kind, segment->key, alias);
+	if (!strcmp(link->alias, alias))
+		return ndrv_host_doom(host, link->ifindex, alias);
+	if (bridge && link->master == bridge)
+		return ndrv_rtnl_set_master(host->rtnl, link->ifindex, 0, err);
+	return 0;
+}
+
+int ndrv_host_dismantle(struct ndrv_host *host, const struct ndrv_segment *segment,
+			struct dp_error *err)
+{
+	struct ndrv_facts facts;
+	int r = host->fw ? ndrv_fw_remove(host->fw, segment->key, err) : 0;
+	int probed = ndrv_host_probe(host, &segment->shape, segment->bridge, &facts, err);
+
+	if (probed < 0 || segment->foreign_bridge)
+		return first_of(r, probed);
+	r = first_of(r, let_go(host, segment, "vlan", &facts.uplink, facts.bridge.ifindex, err));
+	return first_of(r, let_go(host, segment, "bridge", &facts.bridge, 0, err));
+}
+
+int ndrv_host_parent_down(struct ndrv_host *host, const struct ndrv_segment *segment,
+			  struct dp_error *err)
+{
+	struct ndrv_link parent;
+	int r = look(host, segment->shape.parent, &parent, err);
+
+	return r < 0 || !parent.ifindex ? r : ndrv_rtnl_set_up(host->rtnl, parent.ifindex, false, err);
+}
+
+/* ---- endpoints ---- */
+
+/* A leftover of the same name must be the same endpoint's, and goes. */
+static int clear_name(struct ndrv_host *host, const char *name, const char *kind, const char *id,
+		      struct dp_error *err)
+{
+	char alias[NDRV_ALIAS_SIZE];
+	struct ndrv_link link;
+	int r = look(host, name, &link, err);
+
+	if (r < 0 || !link.ifindex)
+		return r;
+	ndrv_alias(kind, id, alias);
+	return ndrv_rtnl_delete_link(host->rtnl, link.ifindex, alias, err);
+}
+
+int ndrv_host_attach(struct ndrv_host *host, struct ndrv_endpoint *endpoint, struct dp_error *err)
+{
+	const struct ndrv_network *network = endpoint->network;
+	char alias[NDRV_ALIAS_SIZE];
+	char peer_alias[NDRV_ALIAS_SIZE];
+	struct ndrv_veth_spec spec = {
+		.name = endpoint->link,
+		.alias = alias,
+		.mtu = network->mtu,
+		.up = true,
+		.peer_name = endpoint->peer,
+		.peer_alias = peer_alias,
+		.peer_mtu = network->mtu,
+	};
+	struct ndrv_link bridge;
+	int r = ndrv_rtnl_get_link_by_name(host->rtnl, network->segment->bridge, &bridge, err);
+
+	if (r < 0)
+		return dp_error_prefix(err, "bridge of network %s", network->spec.id);
+	ndrv_alias("veth", endpoint->id, alias);
+	ndrv_alias("peer", endpoint->id, peer_alias);
+	spec.master = bridge.ifindex;
+	memcpy(spec.peer_mac, endpoint->mac, sizeof spec.peer_mac);
+	r = ndrv_rtnl_create_veth(host->rtnl, &spec, &endpoint->ifindex, NULL, err);
+	if (r != -EEXIST)
+		return r;
+	r = clear_name(host, endpoint->link, "veth", endpoint->id, err);
+	if (r == 0)
+		r = clear_name(host, endpoint->peer, "peer", endpoint->id, err);
+	return r < 0 ? r : ndrv_rtnl_create_veth(host->rtnl, &spec, &endpoint->ifindex, NULL, err);
+}
+
+/* ---- comparing ---- */
+
+/* Splits our mark into kind and id; NULL if @alias is none. */
+static const char *mark_id(const char *alias, const char *kind)
+{
+	size_t n = strlen(kind);
+
+	if (strncmp(alias, NDRV_MARK, strlen(NDRV_MARK)))
+		return NULL;
+	alias += strlen(NDRV_MARK);
+	return !strncmp(alias, kind, n) && alias[n] == ':' ? alias + n + 1 : NULL;
+}
+
+/* The endpoint's link is where it should be: learn its index, mend its master. */
+static int adopt_endpoint(struct ndrv_host *host, struct ndrv_endpoint *e,
+			  const struct ndrv_link *link, int bridge, struct dp_error *err)
+{
+	int r = 0;
+
+	e->ifindex = link->ifindex;
+	if (bridge && link->master != bridge)
+		r = ndrv_rtnl_set_master(host->rtnl, link->ifindex, bridge, err);
+	if (r == 0 && !link->up)
+		r = ndrv_rtnl_set_up(host->rtnl, link->ifindex, true, err);
+	return r;
+}
+
+static int index_of(const struct ndrv_link *links, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!strcmp(links[i].name, name))
+			return links[i].ifindex;
+	}
+	return 0;
+}
+
+/* One link with our mark: known, or doomed. */
+static int settle_link(struct ndrv_host *host, struct ndrv_registry *registry,
+		       const struct ndrv_link *links, size_t n, const struct ndrv_link *link,
+		       struct dp_error *err)
+{
+	struct ndrv_endpoint *e;
+	const char *id;
+
+	if ((id = mark_id(link->alias, "veth"))) {
+		e = ndrv_endpoint_find(registry, id);
+		if (e)
+			return adopt_endpoint(host, e, link,
+					      index_of(links, n, e->network->segment->bridge), err);
+	} else if ((id = mark_id(link->alias, "peer"))) {
+		if (ndrv_endpoint_find(registry, id))
+			return 0;
+	} else if ((id = mark_id(link->alias, "bridge")) || (id = mark_id(link->alias, "vlan"))) {
+		if (ndrv_segment_by_key(registry, id))
+			return 0;
+	}
+	dp_log_notice("removing leftover link %s (%s)", link->name, link->alias);
+	return ndrv_host_doom(host, link->ifindex, link->alias);
+}
+
+static int settle_rules(struct ndrv_host *host, struct ndrv_registry *registry, struct dp_error *err)
+{
+	auto_free struct ndrv_fw_id *ids = NULL;
+	size_t n = 0;
+	int r = host->fw ? ndrv_fw_list(host->fw, &ids, &n, err) : 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		if (!ndrv_segment_by_key(registry, ids[i].id))
+			r = ndrv_fw_remove(host->fw, ids[i].id, err);
+	}
+	return r;
+}
+
+int ndrv_host_reconcile(struct ndrv_host *host, struct ndrv_registry *registry, struct dp_error *err)
+{
+	auto_free struct ndrv_link *links = NULL;
+	size_t n;
+	int r = ndrv_rtnl_list_links(host->rtnl, &links, &n, err);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		if (ndrv_link_is_ours(&links[i]))
+			r = first_of(r, settle_link(host, registry, links, n, &links[i], err));
+	}
+	r = first_of(r, ndrv_host_reap(host, err));
+	return first_of(r, settle_rules(host, registry, err));
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DP_NETDRIVER_HOST_H
+#define DP_NETDRIVER_HOST_H
+
+/*
+ * The host as the driver sees it: looks, and carries plans out, over rtnl.h, firewall.h and a few
+ * files of /proc/sys. Knows segments and endpoints, but no requests and no state on disk.
+ */
+
+#include "netdriver/firewall.h"
+#include "netdriver/network.h"
+#include "netdriver/plan.h"
+#include "netdriver/rtnl.h"
+#include "netdriver/tx.h"
+
+struct ndrv_host;
+
+/**
+ * ndrv_host_open() - sockets to the kernel
+ * @sysctl_dir:   where /proc/sys is mounted; borrowed
+ * @use_firewall: false: never look at DOCKER-USER
+ *
+ * Return: 0; as ndrv_rtnl_open(), ndrv_fw_open(); -ENOMEM.
+ */
+DP_NODISCARD int ndrv_host_open(const char *sysctl_dir, bool use_firewall,
+				struct ndrv_host **ret_host, struct dp_error *err);
+void ndrv_host_close(struct ndrv_host *host); /* NULL is fine; the data path stays */
+
+/* ndrv_host_probe() - the facts for ndrv_plan_segment(). Return: 0; as rtnl.h says. */
+DP_NODISCARD int ndrv_host_probe(struct ndrv_host *host, const struct ndrv_spec *spec,
+				 const char *bridge_name, struct ndrv_facts *ret_facts,
+				 struct dp_error *err);
+
+/**
+ * ndrv_host_build() - probe, plan, and carry out what is missing of a segment
+ * @segment: its broken flag, foreign_bridge, bridge and parent_was_down are updated
+ * @spec:    the network for whose sake
+ * @mtu:     bytes, for a bridge that is made
+ * @tx:      gets the undo of each step; rolled back by the caller on failure
+ *
+ * Return: 0; as ndrv_plan_segment(), rtnl.h, firewall.h.
+ */
+DP_NODISCARD int ndrv_host_build(struct ndrv_host *host, struct ndrv_segment *segment,
+				 const struct ndrv_spec *spec, uint32_t mtu, struct ndrv_tx *tx,
+				 struct dp_error *err);
+
+/**
+ * ndrv_host_dismantle() - take a segment down: rules at once, links with ndrv_host_reap()
+ *
+ * A subinterface or parent that is not ours is only taken out of the bridge.
+ *
+ * Return: 0; the first failure, after trying everything.
+ */
+DP_NODISCARD int ndrv_host_dismantle(struct ndrv_host *host, const struct ndrv_segment *segment,
+				     struct dp_error *err);
+
+/* ndrv_host_parent_down() - the parent was down before us; set it so again. */
+DP_NODISCARD int ndrv_host_parent_down(struct ndrv_host *host, const struct ndrv_segment *segment,
+				       struct dp_error *err);
+
+/* ndrv_host_accept() - (again) the firewall rules of a segment. @ret_done: the engine's chain is
+ * there and holds them. Return: as ndrv_fw_ensure(). */
+DP_NODISCARD int ndrv_host_accept(struct ndrv_host *host, const struct ndrv_segment *segment,
+				  bool *ret_done, struct dp_error *err);
+
+/**
+ * ndrv_host_attach() - an endpoint's veth pair, its host end a port of the segment's bridge
+ *
+ * Pairs with the same names that are ours are replaced: they are leftovers of the same endpoint.
+ * Sets @endpoint->ifindex.
+ *
+ * Return: 0; as ndrv_rtnl_create_veth().
+ */
+DP_NODISCARD int ndrv_host_attach(struct ndrv_host *host, struct ndrv_endpoint *endpoint,
+				  struct dp_error *err);
+
+/* ndrv_host_doom() - delete link @ifindex, which bears @alias, with the next ndrv_host_reap(). */
+DP_NODISCARD int ndrv_host_doom(struct ndrv_host *host, int ifindex, const char *alias);
+
+/* ndrv_host_doom_endpoint() - its pair, if it is there; forgets the ifindex. */
+DP_NODISCARD int ndrv_host_doom_endpoint(struct ndrv_host *host, struct ndrv_endpoint *endpoint);
+
+/* ndrv_host_reap() - delete all doomed links together. Return: as ndrv_rtnl_delete_links(). */
+DP_NODISCARD int ndrv_host_reap(struct ndrv_host *host, struct dp_error *err);
+
+/**
+ * ndrv_host_reconcile() - compare all links and rules with the registry
+ *
+ * Endpoints learn the ifindex of their link (0 = it is gone); segments' ports are put back into
+ * their bridges; links and rules with our mark that nothing in the registry explains are removed.
+ * Building what is missing is ndrv_host_build()'s.
+ *
+ * Return: 0; the first failure, after trying everything.
+ */
+DP_NODISCARD int ndrv_host_reconcile(struct ndrv_host *host, struct ndrv_registry *registry,
+				     struct dp_error *err);
+
+#endif

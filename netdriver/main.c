@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+#include "netdriver/driver.h"
+#include "netdriver/options.h"
+
+int main(int argc, char **argv)
+{
+	static const struct dp_schema *const tables[] = { &ndrv_option_schema, NULL };
+	static struct ndrv_config config;
+	const struct dp_daemon_spec spec = {
+		.name = "mynetworkplugin",
+		.env_prefix = "MYNETWORKPLUGIN_",
+		.summary = "Docker network driver: containers on VLANs, over bridges and veth pairs.",
+		.config = &ndrv_config_schema,
+		.tables = tables,
+		.implements = "NetworkDriver",
+		.routes = ndrv_routes,
+		.n_routes = ndrv_n_routes,
+		.turn_ops = { .flush = ndrv_driver_flush, .reload = ndrv_driver_reload },
+		.start = ndrv_driver_start,
+		.stop = ndrv_driver_stop,
+	};
+
+	return dp_daemon_main(&spec, argc, argv, &config);
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DP_NETDRIVER_NETWORK_H
+#define DP_NETDRIVER_NETWORK_H
+
+/*
+ * The registry of networks, endpoints and segments. Pure: no I/O.
+ *
+ * A *segment* is one bridge: networks on the same VLAN of the same parent share it, since the
+ * kernel lets a subinterface be port of one bridge only, and one subinterface exist for one VLAN of
+ * a parent. Networks without uplink have a segment each. A segment lives from its first network
+ * to its last.
+ *
+ *   network, endpoint:  PENDING ──► READY ──► DELETING ──► gone
+ *                          └── undone ──────────┘
+ * PENDING is on disk before the kernel is touched, READY after; DELETING is on disk before
+ * anything is taken down. What is PENDING or DELETING at start is taken down.
+ */
+
+#include <stddef.h>
+
+#include "common/cleanup.h"
+#include "netdriver/options.h"
+
+enum ndrv_state {
+	NDRV_PENDING,
+	NDRV_READY,
+	NDRV_DELETING,
+};
+
+enum { NDRV_KEY_SIZE = 96 }; /* bytes of a segment key, NUL included */
+
+struct ndrv_segment {
+	struct ndrv_segment *next;
+	char key[NDRV_KEY_SIZE];        /* "eth0", "eth0.100", "net:<id>"; names it in marks */
+	char bridge[NDRV_IFNAME_BUF];   /* the bridge: ours, or the parent itself if that is one */
+	bool foreign_bridge;            /* the parent is a bridge of the host's: used, left alone */
+	bool parent_was_down;           /* we set the parent up: down again with the last network */
+	bool broken;                    /* not (completely) there; retried */
+	unsigned n_networks;
+	struct ndrv_spec shape;         /* of the first network: mode, parent, vlan */
+};
+
+struct ndrv_network {
+	struct ndrv_network *next;
+	struct ndrv_spec spec;          /* as asked for */
+	enum ndrv_state state;
+	uint32_t mtu;                   /* bytes, resolved */
+	struct ndrv_segment *segment;
+	struct ndrv_endpoint *endpoints;
+	unsigned n_endpoints;
+};
+
+struct ndrv_endpoint {
+	struct ndrv_endpoint *next;     /* of the same network */
+	struct ndrv_network *network;
+	char id[NDRV_ID_SIZE];
+	enum ndrv_state state;
+	struct dp_prefix addr4;         /* AF_UNSPEC = none */
+	struct dp_prefix addr6;
+	uint8_t mac[6];
+	bool mac_given;                 /* by the engine; else derived by us */
+	int ifindex;                    /* host end; 0 = not there (any more) */
+	char link[NDRV_IFNAME_BUF];     /* host end */
+	char peer[NDRV_IFNAME_BUF];     /* container end before it is moved */
+};
+
+struct ndrv_registry;
+
+DP_NODISCARD int ndrv_registry_new(struct ndrv_registry **ret_registry);
+void ndrv_registry_free(struct ndrv_registry *registry); /* with all in it; NULL is fine */
+DP_DEFINE_CLEANUP(struct ndrv_registry, ndrv_registry_free);
+
+struct ndrv_network *ndrv_registry_networks(const struct ndrv_registry *registry); /* list head */
+struct ndrv_segment *ndrv_registry_segments(const struct ndrv_registry *registry); /* list head */
+
+/* ndrv_segment_key() - the segment that a network belongs to, by its spec. */
+void ndrv_segment_key(const struct ndrv_spec *spec, char ret_key[static NDRV_KEY_SIZE]);
+
+/* ndrv_segment_by_key(), ndrv_segment_by_bridge() - NULL if there is none. */
+struct ndrv_segment *ndrv_segment_by_key(const struct ndrv_registry *registry, const char *key);
+struct ndrv_segment *ndrv_segment_by_bridge(const struct ndrv_registry *registry, const char *name);
+
+/**
+ * ndrv_network_add() - a new network, PENDING, in its segment (made if it is the first)
+ * @spec: copied; its id is new (asserted)
+ * @mtu:  bytes, resolved
+ *
+ * The segment's bridge name is the one asked for, else derived from its key.
+ *
+ * Return: 0; -EEXIST (DP_ERR_CONFLICT) the bridge name is claimed by another segment, or the
+ *         segment exists with another bridge name or mode; -ENOMEM.
+ */
+DP_NODISCARD int ndrv_network_add(struct ndrv_registry *registry, const struct ndrv_spec *spec,
+				  uint32_t mtu, struct ndrv_network **ret_network,
+				  struct dp_error *err);
+
+/* ndrv_network_remove() - forget @network and its endpoints; its segment too if it was the last. */
+void ndrv_network_remove(struct ndrv_registry *registry, struct ndrv_network *network);
+
+/* ndrv_network_find() - by id; NULL if unknown. O(log n). */
+struct ndrv_network *ndrv_network_find(const struct ndrv_registry *registry, const char *id);
+
+/**
+ * ndrv_endpoint_add() - a new endpoint of @network, PENDING; link names derived from its id
+ * @id: new (asserted)
+ *
+ * Return: 0; -ENOMEM.
+ */
+DP_NODISCARD int ndrv_endpoint_add(struct ndrv_registry *registry, struct ndrv_network *network,
+				   const char *id, struct ndrv_endpoint **ret_endpoint);
+
+/* ndrv_endpoint_remove() - forget it. */
+void ndrv_endpoint_remove(struct ndrv_registry *registry, struct ndrv_endpoint *endpoint);
+
+/* ndrv_endpoint_find() - by id; NULL if unknown. O(log n). */
+struct ndrv_endpoint *ndrv_endpoint_find(const struct ndrv_registry *registry, const char *id);
+
+/* ndrv_endpoint_by_address() - an endpoint of @network that has @addr; NULL if none. O(endpoints) */
+struct ndrv_endpoint *ndrv_endpoint_by_address(const struct ndrv_network *network,
+					       const struct dp_addr *addr);
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+/*
+ * Addresses of the host on our bridges (routed networks). The connected route comes with each.
+ */
+
+#include <errno.h>
+#include <string.h>
+#include <linux/if_addr.h>
+#include <netlink/addr.h>
+#include <netlink/cache.h>
+#include <netlink/route/addr.h>
+
+#include "netdriver/rtnl_internal.h"
+
+static void compose(struct ndrv_rtnl *rtnl, uint16_t type, unsigned flags, int ifindex,
+		    const struct dp_prefix *addr)
+{
+	struct rtnl_batch *b = rtnl_batch_begin(rtnl);
+	struct ifaddrmsg *ifa = rtnl_batch_add(b, type, flags, sizeof *ifa);
+	uint8_t bytes[16];
+	unsigned n = dp_addr_to_bytes(&addr->addr, bytes);
+
+	ifa->ifa_family = (uint8_t)addr->addr.family;
+	ifa->ifa_prefixlen = (uint8_t)addr->len;
+	ifa->ifa_index = (uint32_t)ifindex;
+	rtnl_put_bytes(b, IFA_LOCAL, bytes, n);
+	rtnl_put_bytes(b, IFA_ADDRESS, bytes, n);
+	if (addr->addr.family == AF_INET6 && type == RTM_NEWADDR)
+		rtnl_put_u32(b, IFA_FLAGS, IFA_F_NODAD);
+}
+
+static bool is_same(struct rtnl_addr *obj, int ifindex, const struct dp_prefix *addr)
+{
+	const struct nl_addr *local = rtnl_addr_get_local(obj);
+	uint8_t bytes[16];
+	unsigned n = dp_addr_to_bytes(&addr->addr, bytes);
+
+	return local && rtnl_addr_get_ifindex(obj) == ifindex &&
+	       rtnl_addr_get_prefixlen(obj) == (int)addr->len && nl_addr_get_len(local) == n &&
+	       !memcmp(nl_addr_get_binary_addr(local), bytes, n);
+}
+
+/* The link has exactly @addr; false also where that cannot be found out. */
+static bool has_address(struct ndrv_rtnl *rtnl, int ifindex, const struct dp_prefix *addr)
+{
+	struct nl_cache *cache;
+	bool has = false;
+
+	if (rtnl_addr_alloc_cache(rtnl->reader, &cache) < 0)
+		return false;
+	for (struct nl_object *o = nl_cache_get_first(cache); o; o = nl_cache_get_next(o))
+		has = has || is_same((struct rtnl_addr *)o, ifindex, addr);
+	nl_cache_free(cache);
+	return has;
+}
+
+int ndrv_rtnl_add_address(struct ndrv_rtnl *rtnl, int ifindex, const struct dp_prefix *addr,
+			  struct dp_error *err)
+{
+	char text[DP_PREFIX_STRLEN];
+	struct dp_error why = DP_ERROR_INIT;
+	int r;
+
+	compose(rtnl, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, ifindex, addr);
+	r = rtnl_request(rtnl, &why, "add %s to link %d", dp_prefix_format(addr, text), ifindex);
+	if (r == -EEXIST && has_address(rtnl, ifindex, addr))
+		return 0;
+	if (r < 0 && err)
+		*err = why;
+	return r;
+}
+
+int ndrv_rtnl_del_address(struct ndrv_rtnl *rtnl, int ifindex, const struct dp_prefix *addr,
+			  struct dp_error *err)
+{
+	char text[DP_PREFIX_STRLEN];
+	struct dp_error why = DP_ERROR_INIT;
+	int r;
+
+	compose(rtnl, RTM_DELADDR, 0, ifindex, addr);
+	r = rtnl_request(rtnl, &why, "take %s off link %d", dp_prefix_format(addr, text), ifindex);
+	if (r == -EADDRNOTAVAIL || r == -ENODEV)
+		return 0;
+	if (r < 0 && err)
+		*err = why;
+	return r;
+}

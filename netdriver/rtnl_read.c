@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+/*
+ * Reading links and addresses, with libnl-route as the parser of the kernel's messages.
+ *
+ * Whole lists come through libnl's caches, which repeat a dump that a change has interrupted.
+ * Single links are asked for over our own request socket, because libnl cannot look up alternative
+ * names and drops the kernel's reason for a refusal; its parser still does the reading. libnl's
+ * own error numbers end in this file.
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <net/if.h>
+#include <netlink/addr.h>
+#include <netlink/cache.h>
+#include <netlink/errno.h>
+#include <netlink/msg.h>
+#include <netlink/route/addr.h>
+#include <netlink/route/link.h>
+#include <netlink/route/link/vlan.h>
+
+#include "common/cleanup.h"
+#include "netdriver/rtnl_internal.h"
+
+#ifndef RTEXT_FILTER_SKIP_STATS
+#define RTEXT_FILTER_SKIP_STATS (1 << 3)
+#endif
+
+#define ALTNAME_SIZE 128 /* bytes, NUL included: the kernel's ALTIFNAMSIZ */
+
+static void cache_freep(struct nl_cache **cache)
+{
+	if (*cache)
+		nl_cache_free(*cache);
+}
+
+static void msg_freep(struct nl_msg **msg)
+{
+	nlmsg_free(*msg);
+}
+
+/* A failure of libnl as errno. */
+static int nle_to_errno(int nle)
+{
+	switch (nle < 0 ? -nle : nle) {
+	case NLE_NOMEM:
+		return -ENOMEM;
+	case NLE_PERM:
+	case NLE_NOACCESS:
+		return -EPERM;
+	case NLE_NODEV:
+	case NLE_OBJ_NOTFOUND:
+		return -ENODEV;
+	case NLE_AGAIN:
+		return -ETIMEDOUT;
+	default:
+		return -EIO;
+	}
+}
+
+static int reader_error(struct dp_error *err, int nle, const char *what)
+{
+	int code = nle_to_errno(nle);
+
+	return dp_error_set(err, rtnl_error_kind(code, false), code, "%s: %s", what,
+			    nl_geterror(nle));
+}
+
+/* --- link objects to values ----------------------------------------------------------------- */
+
+static void copy_text(char *to, size_t size, const char *from)
+{
+	(void)snprintf(to, size, "%s", from ? from : "");
+}
+
+static void read_mac(struct rtnl_link *obj, uint8_t mac[6])
+{
+	struct nl_addr *addr = rtnl_link_get_addr(obj);
+
+	if (addr && nl_addr_get_len(addr) == 6)
+		memcpy(mac, nl_addr_get_binary_addr(addr), 6);
+}
+
+static void read_vlan(struct rtnl_link *obj, struct ndrv_link *link)
+{
+	int vid;
+
+	if (!rtnl_link_is_vlan(obj))
+		return;
+	vid = rtnl_link_vlan_get_id(obj);
+	link->vlan_id = vid > 0 ? (uint16_t)vid : 0;
+	/* libnl hands out host order for what is network order on the wire */
+	link->vlan_proto = (uint16_t)rtnl_link_vlan_get_protocol(obj);
+}
+
+static void read_flags(struct rtnl_link *obj, struct ndrv_link *link)
+{
+	unsigned flags = rtnl_link_get_flags(obj);
+
+	link->up = flags & IFF_UP;
+	link->running = flags & IFF_RUNNING;
+	link->loopback = flags & IFF_LOOPBACK;
+}
+
+static struct ndrv_link link_from_object(struct rtnl_link *obj)
+{
+	struct ndrv_link link = { .ifindex = rtnl_link_get_ifindex(obj),
+				  .master = rtnl_link_get_master(obj),
+				  .lower = rtnl_link_get_link(obj),
+				  .mtu = rtnl_link_get_mtu(obj),
+				  .group = rtnl_link_get_group(obj) };
+	int32_t nsid;
+
+	copy_text(link.name, sizeof link.name, rtnl_link_get_name(obj));
+	copy_text(link.kind, sizeof link.kind, rtnl_link_get_type(obj));
+	copy_text(link.alias, sizeof link.alias, rtnl_link_get_ifalias(obj));
+	link.lower_elsewhere = rtnl_link_get_link_netnsid(obj, &nsid) >= 0;
+	read_flags(obj, &link);
+	read_vlan(obj, &link);
+	read_mac(obj, link.mac);
+	return link;
+}
+
+static void take_link_object(struct nl_object *obj, void *ctx)
+{
+	struct ndrv_link *link = ctx;
+
+	*link = link_from_object((struct rtnl_link *)obj);
+}
+
+int rtnl_parse_link(const struct nlmsghdr *nlh, struct ndrv_link *ret_link)
+{
+	DP_CLEANUP(msg_freep) struct nl_msg *msg = NULL;
+	struct nlmsghdr *copy_of; /* nlmsg_convert() copies, but takes no const */
+	struct ndrv_link link = { 0 };
+
+	memcpy(&copy_of, &nlh, sizeof copy_of);
+	msg = nlmsg_convert(copy_of);
+	if (!msg)
+		return -ENOMEM;
+	nlmsg_set_proto(msg, NETLINK_ROUTE);
+	if (nl_msg_parse(msg, take_link_object, &link) < 0 || link.ifindex <= 0)
+		return -EBADMSG;
+	*ret_link = link;
+	return 0;
+}
+
+bool ndrv_link_is_ours(const struct ndrv_link *link)
+{
+	return !strncmp(link->alias, NDRV_MARK, sizeof NDRV_MARK - 1);
+}
+
+/* --- one link ------------------------------------------------------------------------------- */
+
+void rtnl_batch_add_get(struct rtnl_batch *b, int ifindex)
+{
+	(void)rtnl_batch_add_link(b, RTM_GETLINK, 0, ifindex);
+	rtnl_put_u32(b, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+}
+
+static int take_only_link(void *ctx, unsigned i, const struct nlmsghdr *nlh)
+{
+	(void)i;
+	return rtnl_parse_link(nlh, ctx);
+}
+
+/* Runs the one lookup in the batch. */
+static int look_up(struct ndrv_rtnl *rtnl, const char *what, struct ndrv_link *ret_link,
+		   struct dp_error *err)
+{
+	struct ndrv_link link = { 0 };
+	int r = rtnl_exchange(rtnl, take_only_link, &link, err);
+
+	if (r < 0)
+		return r;
+	if (rtnl->batch.acks[0].code < 0)
+		return rtnl_ack_error(&rtnl->batch.acks[0], err, "%s", what);
+	if (!link.ifindex)
+		return dp_error_set(err, DP_ERR_INTERNAL, -EBADMSG, "%s: empty answer", what);
+	*ret_link = link;
+	return 0;
+}
+
+int ndrv_rtnl_get_link_by_index(struct ndrv_rtnl *rtnl, int ifindex, struct ndrv_link *ret_link,
+				struct dp_error *err)
+{
+	char what[32];
+
+	(void)snprintf(what, sizeof what, "link %d", ifindex);
+	if (ifindex <= 0)
+		return dp_error_set(err, DP_ERR_NOT_FOUND, -ENODEV, "%s: no such link", what);
+	rtnl_batch_add_get(rtnl_batch_begin(rtnl), ifindex);
+	return look_up(rtnl, what, ret_link, err);
+}
+
+int ndrv_rtnl_get_link_by_name(struct ndrv_rtnl *rtnl, const char *name, struct ndrv_link *ret_link,
+			       struct dp_error *err)
+{
+	size_t len = strlen(name);
+	struct rtnl_batch *b;
+	char what[ALTNAME_SIZE + 8];
+
+	if (!len || len >= ALTNAME_SIZE)
+		return dp_error_set(err, DP_ERR_NOT_FOUND, -ENODEV, "link '%.32s': no such link",
+				    name);
+	(void)snprintf(what, sizeof what, "link %s", name);
+	b = rtnl_batch_begin(rtnl);
+	rtnl_batch_add_get(b, 0);
+	/* either attribute finds both sorts of names, but the old one holds 15 bytes only */
+	rtnl_put_str(b, len < NDRV_IFNAME_SIZE ? IFLA_IFNAME : IFLA_ALT_IFNAME, name);
+	return look_up(rtnl, what, ret_link, err);
+}
+
+/* --- all of them ---------------------------------------------------------------------------- */
+
+int ndrv_rtnl_list_links(struct ndrv_rtnl *rtnl, struct ndrv_link **ret_links, size_t *ret_n_links,
+			 struct dp_error *err)
+{
+	DP_CLEANUP(cache_freep) struct nl_cache *cache = NULL;
+	struct ndrv_link *links;
+	size_t n = 0;
+	int r;
+
+	r = rtnl_link_alloc_cache(rtnl->reader, AF_UNSPEC, &cache);
+	if (r < 0)
+		return reader_error(err, r, "list links");
+	links = calloc((size_t)nl_cache_nitems(cache) + 1, sizeof *links);
+	if (!links)
+		return dp_error_oom(err);
+	for (struct nl_object *o = nl_cache_get_first(cache); o; o = nl_cache_get_next(o))
+		links[n++] = link_from_object((struct rtnl_link *)o);
+	*ret_links = links;
+	*ret_n_links = n;
+	return 0;
+}
+
+static bool is_link_local(const struct nl_addr *addr)
+{
+	const uint8_t *b = nl_addr_get_binary_addr(addr);
+
+	if (nl_addr_get_family(addr) == AF_INET)
+		return b[0] == 169 && b[1] == 254;
+	return b[0] == 0xfe && (b[1] & 0xc0) == 0x80;
+}
+
+static bool is_ip(const struct nl_addr *addr)
+{
+	int family = nl_addr_get_family(addr);
+
+	return family == AF_INET || family == AF_INET6;
+}
+
+int ndrv_rtnl_link_has_addrs(struct ndrv_rtnl *rtnl, int ifindex, bool *ret_has,
+			     struct dp_error *err)
+{
+	DP_CLEANUP(cache_freep) struct nl_cache *cache = NULL;
+	bool has = false;
+	int r;
+
+	r = rtnl_addr_alloc_cache(rtnl->reader, &cache);
+	if (r < 0)
+		return reader_error(err, r, "list addresses");
+	for (struct nl_object *o = nl_cache_get_first(cache); o; o = nl_cache_get_next(o)) {
+		struct rtnl_addr *obj = (struct rtnl_addr *)o;
+		const struct nl_addr *local = rtnl_addr_get_local(obj);
+
+		if (rtnl_addr_get_ifindex(obj) == ifindex && local && is_ip(local))
+			has = has || !is_link_local(local);
+	}
+	*ret_has = has;
+	return 0;
+}

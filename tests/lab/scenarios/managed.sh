@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+# hosts: 1
+# The daemons as managed plugins, through their whole life: create, set, enable, use, disable, upgrade, rm.
+# shellcheck shell=bash source=tests/lab/lib.sh disable=SC2016,SC2119,SC2317
+. /lab/lib.sh
+
+start_engine
+make_image
+snapshot >/run/lab/before
+driver=mynetworkplugin:latest ipam=myipamplugin:latest
+
+both() {
+	docker plugin "$1" mynetworkplugin && docker plugin "$1" myipamplugin
+}
+check "mynetworkplugin is created from what make plugin made" docker plugin create mynetworkplugin /plugins/mynetworkplugin || die "no plugin"
+check "myipamplugin too" docker plugin create myipamplugin /plugins/myipamplugin || die "no plugin"
+refuses "a setting that is not offered is refused" "setting" docker plugin set mynetworkplugin MYNETWORKPLUGIN_NONSENSE=1
+check "the log level is set" docker plugin set mynetworkplugin MYNETWORKPLUGIN_LOG_LEVEL=debug
+check "the default parent is set" docker plugin set mynetworkplugin MYNETWORKPLUGIN_PARENT=eth0
+check "the default pools are set" docker plugin set myipamplugin "MYIPAMPLUGIN_DEFAULT_POOLS=base=10.50.0.0/16,size=24 base=10.51.0.0/16,size=24"
+check "both are enabled" both enable || die "see host$host.dockerd.log"
+is "docker lists both as enabled" "$(docker plugin ls --filter enabled=true --format '{{.Name}}' | sort | paste -sd' ')" "$ipam $driver"
+refuses "a setting cannot be changed while enabled" "disable" docker plugin set mynetworkplugin MYNETWORKPLUGIN_LOG_LEVEL=info
+
+check "a network on VLAN 100 is created, of the parent that was set" create v100 --subnet 10.100.0.0/24 --gateway 10.100.0.1 -o vlan=100 ||
+	die "nothing works without a network"
+check "a network without subnet too" create any -o mode=isolated
+is "it got the first of the pools that were set" "$(docker network inspect -f '{{(index .IPAM.Config 0).Subnet}}' any)" 10.50.0.0/24
+check "two containers start" run c1 v100 --ip 10.100.0.11
+run c2 v100 >/dev/null
+look c2
+held=${addr4%/*}
+check "they reach each other" pings c1 "$held"
+refuses "mynetworkplugin cannot be disabled while in use" "in use" docker plugin disable mynetworkplugin
+refuses "myipamplugin cannot be disabled while in use" "in use" docker plugin disable myipamplugin
+refuses "nor removed" "in use|enabled" docker plugin rm mynetworkplugin
+
+# ---- state ---------------------------------------------------------------------------------------------------------
+check "by force they are disabled" bash -c 'docker plugin disable -f mynetworkplugin && docker plugin disable -f myipamplugin'
+check "containers still reach each other" pings c1 "$held"
+check "they are enabled again" both enable
+refuses "what was held is still held" "Address already in use" docker run --rm --network v100 --ip "$held" lab true
+check "a new container starts" run c3 v100
+check "and reaches an old one" pings c3 10.100.0.11
+check "an old one is removed" docker rm -f c2
+
+# A daemon that dies is started again by the engine, with its state.
+pid=$(pgrep -f '/usr/sbin/mynetworkplugin' | head -n 1)
+check "mynetworkplugin is killed" kill -9 "$pid"
+check "the engine starts it again" within 30 bash -c "pgrep -f /usr/sbin/mynetworkplugin | grep -qvx $pid"
+check "a container starts then" within 30 docker run --rm --network v100 lab true
+check "and one from before is removed" docker rm -f c3
+
+# ---- the engine restarts -------------------------------------------------------------------------------------------
+begin=$SECONDS
+stop_engine
+check "the engine stops without waiting for a plugin that ignores SIGTERM" test $((SECONDS - begin)) -lt 10
+start_engine
+is "both plugins are enabled again" "$(docker plugin ls --filter enabled=true --format '{{.Name}}' | sort | paste -sd' ')" "$ipam $driver"
+check "a container starts again" docker start c1
+look c1
+is "with the address it was given" "$addr4" 10.100.0.11/24
+
+# ---- upgrade --------------------------------------------------------------------------------------------------------
+# It takes a registry. Version 2 differs by one file.
+if command -v docker-registry >/dev/null; then
+	cat >/run/lab/registry.yml <<-'END'
+		version: 0.1
+		storage: { filesystem: { rootdirectory: /run/lab/registry } }
+		http: { addr: 127.0.0.1:5000 }
+	END
+	docker-registry serve /run/lab/registry.yml >/share/registry.log 2>&1 &
+	registry=$!
+	cp -a /plugins/mynetworkplugin /run/lab/v2
+	date >/run/lab/v2/rootfs/version-2
+	check "a second version is pushed to a registry" within 30 \
+		bash -c 'docker plugin create 127.0.0.1:5000/mynetworkplugin:2 /run/lab/v2 2>/dev/null; docker plugin push 127.0.0.1:5000/mynetworkplugin:2'
+	docker plugin rm 127.0.0.1:5000/mynetworkplugin:2 >/dev/null
+	docker plugin disable -f mynetworkplugin >/dev/null
+	check "mynetworkplugin is upgraded to it" docker plugin upgrade --grant-all-permissions --skip-remote-check \
+		mynetworkplugin 127.0.0.1:5000/mynetworkplugin:2
+	check "it runs the second version" ls "/var/lib/docker/plugins/$(docker plugin inspect -f '{{.Id}}' mynetworkplugin)/rootfs/version-2"
+	check "it is enabled" docker plugin enable mynetworkplugin
+	check "its networks are known: a container starts" run c4 v100
+	check "and reaches an old one" pings c4 10.100.0.11
+	docker rm -f c4 >/dev/null
+	kill "$registry"
+else
+	skip "mynetworkplugin is upgraded" "docker plugin upgrade needs a registry, and docker-registry is not installed here"
+fi
+
+# ---- the end ----------------------------------------------------------------------------------------------------------
+check "all containers are removed" docker rm -f c1
+check "all networks are removed" docker network rm v100 any
+is "no link of ours is left" "$(our_links)" ""
+# The engine counts users in memory and forgot them when it restarted: it may think there are less than none.
+check "both are disabled" both disable
+check "both are removed" both rm
+stop_engine
+start_engine
+unchanged "the host has exactly the links, rules and files it had before" /run/lab/before
+finish
