@@ -119,8 +119,8 @@ const char *dp_nearest(const char *word, const char *const *candidates, size_t n
 	size_t limit = strlen(word) / 3;
 	const char *best = NULL;
 
-	if (limit < 1)
-		limit = 1;
+	if (limit < 2)
+		limit = strlen(word) < 4 ? 1 : 2; /* two swapped letters are a distance of 2 */
 	if (limit > 4)
 		limit = 4;
 	for (size_t i = 0; i < n_candidates; i++) {

@@ -49,7 +49,8 @@ DP_NODISCARD int dp_parse_mac(const char *s, uint8_t ret_mac[6]);
  * @candidates:   array of @n strings; NULL entries are passed over
  * @n_candidates: number of entries
  *
- * Levenshtein distance, at most a third of the word's length (but at least 1, at most 4).
+ * Levenshtein distance, at most a third of the word's length, but at least 2 (1 for words of less
+ * than four letters) and at most 4.
  *
  * Return: one of @candidates; NULL if none is near.
  */

@@ -316,9 +316,12 @@ static int parse_prefix(const char *what, const char *text, struct dp_prefix *re
 	return 0;
 }
 
-/* Whether a pool known from an older generation may be asked for again: Swarm does so. A person's
- * `docker network create --ipam-driver` sends Options {} at least, Swarm null or its serial key. */
-static bool may_be_replay(enum ipam_book book, const json_t *options)
+/*
+ * Is this request one that Swarm may repeat: to a new leader, or on a node whose engine crashed? A
+ * person's `docker network create --ipam-driver` sends Options {} at least; Swarm sends null, or
+ * options with its serial key among them.
+ */
+static bool is_swarm_request(enum ipam_book book, const json_t *options)
 {
 	return book == IPAM_GLOBAL || !options || json_object_get(options, OPT_SERIAL);
 }
@@ -399,18 +402,25 @@ static int on_request_pool(void *ctx, struct dp_call *call, const void *req, str
 	const struct request_pool *rq = req;
 	struct driver *d = ctx;
 	struct ipam_pool_grant grant;
+	const struct ipam_pool *known;
 	struct ipam_pool_id id;
+	bool swarm;
 	char name[IPAM_POOL_ID_SIZE];
 	char text[DP_PREFIX_STRLEN];
 	int r = ready(d, err);
 
 	if (r == 0)
 		r = identify_pool(d, rq, &id, err);
-	if (r == 0)
-		r = ipam_space_request_pool(d->space, &id, may_be_replay(id.book, rq->options), &grant,
-					    err);
 	if (r < 0)
 		return r;
+	swarm = is_swarm_request(id.book, rq->options);
+	known = ipam_space_find_pool(d->space, &id);
+	r = ipam_space_request_pool(d->space, &id, swarm && (!known || ipam_pool_replayable(known)),
+				    &grant, err);
+	if (r < 0)
+		return r;
+	if (grant.new_pool)
+		ipam_pool_set_replayable(grant.pool, swarm);
 	if (grant.new_subnet)
 		r = ipam_state_add_subnet(d->state, ipam_pool_subnet(grant.pool), err);
 	if (r == 0)
@@ -583,7 +593,7 @@ static int claim(struct driver *d, struct ipam_pool *pool, const struct dp_addr 
 	struct ipam_claim claim = {
 		.addr = *addr,
 		.is_gateway = is_gateway,
-		.may_replay = true,
+		.may_replay = ipam_pool_replayable(pool),
 		.generation = ipam_space_generation(d->space),
 	};
 	enum ipam_claim_result result;

@@ -64,6 +64,7 @@ struct ipam_pool {
 	uint64_t first;             /* lower half of the first dynamic pick */
 	uint64_t last;              /* lower half of the last dynamic pick */
 	uint64_t cursor;            /* lower half where the next pick begins to look */
+	bool replayable;            /* Swarm's: what it holds may be asked for again */
 };
 
 /* ---- names ---- */
@@ -745,6 +746,16 @@ void ipam_pool_set_generation(struct ipam_pool *pool, uint64_t generation)
 uint64_t ipam_pool_cursor(const struct ipam_pool *pool)
 {
 	return pool->cursor;
+}
+
+bool ipam_pool_replayable(const struct ipam_pool *pool)
+{
+	return pool->replayable;
+}
+
+void ipam_pool_set_replayable(struct ipam_pool *pool, bool replayable)
+{
+	pool->replayable = replayable;
 }
 
 void ipam_pool_set_cursor(struct ipam_pool *pool, uint64_t cursor)

@@ -192,6 +192,15 @@ uint64_t ipam_pool_generation(const struct ipam_pool *pool);
 /* ipam_pool_cursor() - low 64 bits of the address where the next dynamic pick begins to look. */
 uint64_t ipam_pool_cursor(const struct ipam_pool *pool);
 
+/*
+ * ipam_pool_replayable() - does the pool belong to a network that Swarm may ask for again?
+ *
+ * Starts as false. Only such a pool, and addresses held in it, may be requested a second time in a
+ * later generation; of any other a second request is a second network or a duplicate address.
+ */
+bool ipam_pool_replayable(const struct ipam_pool *pool);
+void ipam_pool_set_replayable(struct ipam_pool *pool, bool replayable);
+
 /* ipam_pool_set_cursor() - bring the cursor back at start; any value is safe. */
 void ipam_pool_set_cursor(struct ipam_pool *pool, uint64_t cursor);
 

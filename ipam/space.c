@@ -171,7 +171,7 @@ struct ipam_subnet *ipam_space_find_overlap(const struct ipam_space *space, enum
 	struct dp_prefix key = dp_prefix_masked(p);
 	struct dp_prefix outer = key;
 
-	for (outer.len = 0; outer.len <= key.len; outer.len++) {
+	for (outer.len = 0; outer.len < key.len; outer.len++) {
 		struct dp_prefix masked;
 		size_t i;
 

@@ -23,7 +23,7 @@ static const char migration_1[] =
 	"CREATE TABLE subnet(id INTEGER PRIMARY KEY, space TEXT NOT NULL, tenant TEXT NOT NULL,"
 	" prefix TEXT NOT NULL);"
 	"CREATE TABLE pool(id INTEGER PRIMARY KEY, subnet INTEGER NOT NULL, name TEXT NOT NULL UNIQUE,"
-	" generation INTEGER NOT NULL, cursor INTEGER NOT NULL);"
+	" generation INTEGER NOT NULL, cursor INTEGER NOT NULL, replayable INTEGER NOT NULL);"
 	"CREATE TABLE chunk(subnet INTEGER, upper INTEGER, number INTEGER, bits BLOB NOT NULL,"
 	" PRIMARY KEY(subnet, upper, number)) WITHOUT ROWID;"
 	"CREATE TABLE lease(subnet INTEGER, upper INTEGER, lower INTEGER, address TEXT NOT NULL,"
@@ -76,9 +76,9 @@ static const char *const sql[N_STATEMENTS] = {
 	[S_SUBNET_DEL_LEASES] = "DELETE FROM lease WHERE subnet = ?1",
 	[S_SUBNET_DEL_SHARERS] = "DELETE FROM sharer WHERE subnet = ?1",
 	[S_SUBNET_DEL_POOLS] = "DELETE FROM pool WHERE subnet = ?1",
-	[S_POOLS] = "SELECT id, subnet, name, generation, cursor FROM pool ORDER BY id",
-	[S_POOL_PUT] = "INSERT INTO pool(id, subnet, name, generation, cursor)"
-		       " VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(id) DO UPDATE SET"
+	[S_POOLS] = "SELECT id, subnet, name, generation, cursor, replayable FROM pool ORDER BY id",
+	[S_POOL_PUT] = "INSERT INTO pool(id, subnet, name, generation, cursor, replayable)"
+		       " VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT(id) DO UPDATE SET"
 		       " generation = excluded.generation, cursor = excluded.cursor",
 	[S_POOL_DEL] = "DELETE FROM pool WHERE id = ?1",
 	[S_CHUNKS] = "SELECT upper, number, bits FROM chunk WHERE subnet = ?1",
@@ -255,6 +255,7 @@ int ipam_state_put_pool(struct ipam_state *state, const struct ipam_pool *pool, 
 	dp_stmt_bind_text(s, 3, ipam_pool_id_format(ipam_pool_ident(pool), name));
 	dp_stmt_bind_int(s, 4, (int64_t)ipam_pool_generation(pool));
 	dp_stmt_bind_int(s, 5, (int64_t)ipam_pool_cursor(pool));
+	dp_stmt_bind_int(s, 6, ipam_pool_replayable(pool));
 	return dp_stmt_exec(s, NULL, err);
 }
 
@@ -471,6 +472,7 @@ static int load_pools(struct ipam_state *state, struct ipam_space *space, struct
 			return dp_error_prefix(err, "state: pool row %lld", (long long)row_id);
 		}
 		ipam_pool_set_cursor(pool, (uint64_t)dp_stmt_int(s, 4));
+		ipam_pool_set_replayable(pool, dp_stmt_int(s, 5) != 0);
 	}
 	return r;
 }

@@ -441,10 +441,8 @@ static int check_new_network(struct driver *d, const struct ndrv_spec *spec, uin
 	s = ndrv_segment_by_key(d->registry, key);
 	if (s)
 		memcpy(bridge, s->bridge, sizeof bridge);
-	else if (*spec->bridge)
-		memcpy(bridge, spec->bridge, sizeof bridge);
 	else
-		ndrv_ifname_bridge(key, bridge);
+		ndrv_segment_bridge(spec, bridge);
 	r = ndrv_host_probe(d->host, spec, bridge, &facts, err);
 	if (r < 0)
 		return r;

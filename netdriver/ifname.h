@@ -34,7 +34,7 @@ void ndrv_ifname_from_id(const char *prefix, const char *id, char ret_name[stati
 /* ndrv_ifname_hash48() - FNV-1a of @s, folded to its low 48 bits; the same everywhere, for ever. */
 uint64_t ndrv_ifname_hash48(const char *s);
 
-/* ndrv_ifname_bridge() - name of the bridge of the segment with that key. */
+/* ndrv_ifname_bridge() - name of a bridge, from a segment key or network id. */
 void ndrv_ifname_bridge(const char *segment_key, char ret_name[static NDRV_IFNAME_BUF]);
 
 /**

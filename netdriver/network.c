@@ -112,6 +112,20 @@ void ndrv_segment_key(const struct ndrv_spec *spec, char ret_key[static NDRV_KEY
 		(void)snprintf(ret_key, NDRV_KEY_SIZE, "%s", spec->parent);
 }
 
+void ndrv_segment_bridge(const struct ndrv_spec *spec, char ret_name[static NDRV_IFNAME_BUF])
+{
+	char key[NDRV_KEY_SIZE];
+
+	if (*spec->bridge) {
+		memcpy(ret_name, spec->bridge, NDRV_IFNAME_BUF);
+	} else if (spec->mode != NDRV_L2) {
+		ndrv_ifname_bridge(spec->id, ret_name);
+	} else {
+		ndrv_segment_key(spec, key);
+		ndrv_ifname_bridge(key, ret_name);
+	}
+}
+
 struct ndrv_segment *ndrv_segment_by_key(const struct ndrv_registry *registry, const char *key)
 {
 	struct ndrv_segment *s = registry->segments;
@@ -139,10 +153,7 @@ static int segment_new(struct ndrv_registry *registry, const struct ndrv_spec *s
 	if (!s)
 		return dp_error_oom(err);
 	(void)snprintf(s->key, sizeof s->key, "%s", key);
-	if (*spec->bridge)
-		memcpy(s->bridge, spec->bridge, sizeof s->bridge);
-	else
-		ndrv_ifname_bridge(key, s->bridge);
+	ndrv_segment_bridge(spec, s->bridge);
 	other = ndrv_segment_by_bridge(registry, s->bridge);
 	if (other) {
 		int r = dp_error_set(err, DP_ERR_CONFLICT, -EEXIST,

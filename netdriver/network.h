@@ -76,6 +76,10 @@ struct ndrv_segment *ndrv_registry_segments(const struct ndrv_registry *registry
 /* ndrv_segment_key() - the segment that a network belongs to, by its spec. */
 void ndrv_segment_key(const struct ndrv_spec *spec, char ret_key[static NDRV_KEY_SIZE]);
 
+/* ndrv_segment_bridge() - the name that the bridge of a new segment gets: as asked for, or derived
+ * from the network's id (without uplink) or the segment's key. */
+void ndrv_segment_bridge(const struct ndrv_spec *spec, char ret_name[static NDRV_IFNAME_BUF]);
+
 /* ndrv_segment_by_key(), ndrv_segment_by_bridge() - NULL if there is none. */
 struct ndrv_segment *ndrv_segment_by_key(const struct ndrv_registry *registry, const char *key);
 struct ndrv_segment *ndrv_segment_by_bridge(const struct ndrv_registry *registry, const char *name);

@@ -7,7 +7,9 @@
  *   churn    at 99.9 % full: release a random address, take the next free one, per pair
  *   durable  as fill, and every chunk that changed is taken out for the disk each 64 picks
  *
- * Prints one line a subnet; the goal is 100 ns an address.
+ *   choose   a free /24 of a /8 for each of 65536 networks, all of them held, per network
+ *
+ * CPU time, the best of three. Prints one line a subnet; the goal is 100 ns an address.
  */
 
 #include <config.h>
@@ -23,7 +25,7 @@ static uint64_t now_ns(void)
 {
 	struct timespec t;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	(void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
 	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
@@ -95,10 +97,9 @@ static double churn(struct ipam_pool *pool, uint64_t n_used, uint64_t n)
 	return (double)spent / (double)n;
 }
 
-static void run(const char *text, uint64_t n_fill, uint64_t n_churn)
+static void run(const char *text, uint64_t n_fill, uint64_t n_churn, double ns[static 3],
+		uint64_t *ret_n)
 {
-	double ns[3];
-
 	for (unsigned durable = 0; durable < 2; durable++) {
 		DP_CLEANUP(ipam_space_freep) struct ipam_space *space = NULL;
 		struct ipam_pool_grant grant;
@@ -128,16 +129,55 @@ static void run(const char *text, uint64_t n_fill, uint64_t n_churn)
 		}
 		ns[1] = churn(grant.pool, n_fill, n_churn);
 	}
-	(void)printf("%-16s fill %6.1f  churn %6.1f  durable %6.1f  ns/address (%" PRIu64
+	*ret_n = n_fill;
+}
+
+static void best_of_three(const char *text, uint64_t n_fill, uint64_t n_churn)
+{
+	double best[3] = { 1e9, 1e9, 1e9 };
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < 3; i++) {
+		double ns[3];
+
+		run(text, n_fill, n_churn, ns, &n);
+		for (unsigned k = 0; k < 3; k++)
+			best[k] = ns[k] < best[k] ? ns[k] : best[k];
+	}
+	(void)printf("%-12s fill %6.1f  churn %6.1f  durable %6.1f  ns/address (%" PRIu64
 		     " addresses)\n",
-		     text, ns[0], ns[1], ns[2], n_fill);
+		     text, best[0], best[1], best[2], n);
+}
+
+static void choose(void)
+{
+	DP_CLEANUP(ipam_space_freep) struct ipam_space *space = NULL;
+	struct ipam_default_pool base;
+	struct ipam_choice choice = { .bases = &base, .n_bases = 1 };
+	uint64_t begin;
+	unsigned n = 0;
+	struct dp_prefix p;
+
+	check(ipam_default_pool_parse("base=10.0.0.0/8,size=24", &base, NULL), "parse");
+	check(ipam_space_new(&space), "space");
+	begin = now_ns();
+	while (ipam_space_choose(space, &choice, &p, NULL) == 0) {
+		struct ipam_pool_grant grant;
+		struct ipam_pool_id id;
+
+		check(ipam_pool_id_make(IPAM_LOCAL, "", &p, NULL, &id, NULL), "id");
+		check(ipam_space_request_pool(space, &id, false, &grant, NULL), "request");
+		n++;
+	}
+	(void)printf("%-12s choose %.1f us/network (%u networks)\n", "10.0.0.0/8",
+		     (double)(now_ns() - begin) / 1000 / n, n);
 }
 
 int main(void)
 {
-	run("10.0.0.0/24", UINT64_MAX, 1000000);
-	run("10.0.0.0/16", UINT64_MAX, 1000000);
-	run("10.0.0.0/8", UINT64_MAX, 1000000);
-	run("fd00::/64", UINT64_C(16000000), 1000000);
+	best_of_three("10.0.0.0/16", UINT64_MAX, 1000000);
+	best_of_three("10.0.0.0/8", UINT64_MAX, 1000000);
+	best_of_three("fd00::/64", UINT64_C(16000000), 1000000);
+	choose();
 	return EXIT_SUCCESS;
 }

@@ -16,7 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -89,7 +91,7 @@ static char *run(const char *command)
 	FILE *f;
 	int c;
 
-	(void)snprintf(line, sizeof line, "(%s) 2>&1", command);
+	(void)snprintf(line, sizeof line, "(set -e; %s) 2>&1", command);
 	f = popen(line, "re");
 	assert_true(out && f);
 	while ((c = getc(f)) != EOF)
@@ -120,6 +122,39 @@ void netns_do(const char *fmt, ...)
 	(void)vsnprintf(command, sizeof command, fmt, ap);
 	va_end(ap);
 	free(run(command));
+}
+
+/* The child: says when it is there, then waits for the end of its parent's interest. */
+static void hold_namespace(int fd)
+{
+	char c = 0;
+
+	if (unshare(CLONE_NEWNET) == 0 && write(fd, &c, 1) == 1)
+		(void)read(fd, &c, 1);
+	_exit(0);
+}
+
+void netns_child_start(struct netns_child *ret_child)
+{
+	int fds[2];
+	char c;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	ret_child->pid = fork();
+	assert_true(ret_child->pid >= 0);
+	if (ret_child->pid == 0) {
+		(void)close(fds[0]);
+		hold_namespace(fds[1]);
+	}
+	(void)close(fds[1]);
+	ret_child->hold_fd = fds[0];
+	assert_int_equal(read(fds[0], &c, 1), 1);
+}
+
+void netns_child_stop(struct netns_child *child)
+{
+	(void)close(child->hold_fd);
+	(void)waitpid(child->pid, NULL, 0);
 }
 
 double netns_now_us(void)

@@ -8,8 +8,15 @@
  */
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "common/compiler.h"
+
+/* A process that does nothing but hold another network namespace, as a container would. */
+struct netns_child {
+	pid_t pid;   /* for `ip link set ... netns PID` and `nsenter` */
+	int hold_fd; /* closing it ends the process */
+};
 
 /**
  * netns_enter() - move the process into a new, empty network namespace, for good
@@ -36,6 +43,12 @@ DP_PRINTF(1, 2) DP_NODISCARD char *netns_run(const char *fmt, ...);
 
 /* netns_do() - as netns_run(), without the text. */
 DP_PRINTF(1, 2) void netns_do(const char *fmt, ...);
+
+/* netns_child_start() - returns once the other namespace exists; fails the test if it cannot. */
+void netns_child_start(struct netns_child *ret_child);
+
+/* netns_child_stop() - end the process and with it the namespace. */
+void netns_child_stop(struct netns_child *child);
 
 /* netns_now_us() - monotonic clock in microseconds, for measurements. */
 double netns_now_us(void);
