@@ -28,7 +28,8 @@ const char *const dp_log_level_names[] = { "error", "warning", "notice", "info",
 struct request {
 	const char *config_path; /* NULL = the default path, which may be missing */
 	bool check_only;
-	bool done; /* --help and the like have been served */
+	bool done;    /* --help and the like have been served */
+	json_t *root; /* the configuration file; the configuration borrows from it until the end */
 };
 
 /* ---- configuration ---- */
@@ -124,12 +125,11 @@ static int read_args(const struct dp_daemon_spec *spec, int argc, char **argv, s
 	return 0;
 }
 
-static int read_file(const struct dp_daemon_spec *spec, const struct request *rq, void *dst,
+static int read_file(const struct dp_daemon_spec *spec, struct request *rq, void *dst,
 		     struct dp_error *err)
 {
 	auto_free char *path = NULL;
 	json_error_t je;
-	json_t *root; /* lives as long as the process: @dst borrows from it */
 	struct stat st;
 
 	if (rq->config_path)
@@ -140,11 +140,11 @@ static int read_file(const struct dp_daemon_spec *spec, const struct request *rq
 		return dp_error_oom(err);
 	if (!rq->config_path && stat(path, &st) < 0 && errno == ENOENT)
 		return 0;
-	root = json_load_file(path, JSON_REJECT_DUPLICATES, &je);
-	if (!root)
+	rq->root = json_load_file(path, JSON_REJECT_DUPLICATES, &je);
+	if (!rq->root)
 		return dp_error_set(err, DP_ERR_INVALID, -EINVAL, "%s: line %d column %d: %s", path,
 				    je.line, je.column, je.text);
-	if (dp_schema_decode(spec->config, root, dst, err) < 0)
+	if (dp_schema_decode(spec->config, rq->root, dst, err) < 0)
 		return dp_error_prefix(err, "%s", path);
 	return 0;
 }
@@ -325,24 +325,33 @@ static int run(const struct dp_daemon_spec *spec, const void *config)
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-int dp_daemon_main(const struct dp_daemon_spec *spec, int argc, char **argv, void *config)
+static int obey(const struct dp_daemon_spec *spec, int argc, char **argv, struct request *rq,
+		void *config)
 {
 	const struct dp_common_config *common = config;
 	struct dp_error err = DP_ERROR_INIT;
 	enum dp_log_level level;
-	struct request rq = { .config_path = NULL };
 
-	if (read_config(spec, argc, argv, &rq, config, &err) < 0) {
+	if (read_config(spec, argc, argv, rq, config, &err) < 0) {
 		fprintf(stderr, "%s: %s\n", spec->name, err.msg);
 		return EXIT_USAGE;
 	}
-	if (rq.done)
+	if (rq->done)
 		return EXIT_SUCCESS;
 	if (dp_log_level_parse(common->log_level, &level) == 0)
 		dp_log_set_level(level);
-	if (rq.check_only) {
+	if (rq->check_only) {
 		puts("configuration is valid");
 		return EXIT_SUCCESS;
 	}
 	return run(spec, config);
+}
+
+int dp_daemon_main(const struct dp_daemon_spec *spec, int argc, char **argv, void *config)
+{
+	struct request rq = { .config_path = NULL };
+	int status = obey(spec, argc, argv, &rq, config);
+
+	json_decref(rq.root);
+	return status;
 }

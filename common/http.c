@@ -29,6 +29,7 @@ struct dp_http {
 	dp_http_fn fn;
 	void *ctx;
 	unsigned n_resumed; /* answers given since MHD last ran */
+	bool pending;       /* MHD wants to run again without waiting for its epoll */
 };
 
 struct dp_http_request {
@@ -160,12 +161,21 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **slot,
 	*slot = NULL;
 }
 
+/* MHD watches edges: a connection that it has not yet seen to be drained, such as one just resumed,
+ * is in its own list of ready ones and makes its epoll silent. Only its timeout, 0, tells of them. */
+static void run(struct dp_http *http)
+{
+	MHD_UNSIGNED_LONG_LONG left = 1;
+
+	http->n_resumed = 0;
+	(void)MHD_run(http->mhd);
+	http->pending = MHD_get_timeout(http->mhd, &left) == MHD_YES && left == 0;
+}
+
 static void on_ready(void *ctx, uint32_t events)
 {
-	struct dp_http *http = ctx;
-
 	(void)events;
-	(void)MHD_run(http->mhd);
+	run(ctx);
 }
 
 int dp_http_new(struct dp_loop *loop, int listen_fd, dp_http_fn fn, void *ctx,
@@ -213,10 +223,9 @@ void dp_http_free(struct dp_http *http)
 
 bool dp_http_flush(struct dp_http *http)
 {
-	if (!http->n_resumed)
+	if (!http->n_resumed && !http->pending)
 		return false;
-	http->n_resumed = 0;
-	(void)MHD_run(http->mhd);
+	run(http);
 	return true;
 }
 

@@ -582,6 +582,11 @@ const struct dp_prefix *ipam_subnet_prefix(const struct ipam_subnet *subnet)
 	return &subnet->id.pool;
 }
 
+const struct dp_addr *ipam_subnet_last(const struct ipam_subnet *subnet)
+{
+	return &subnet->last;
+}
+
 size_t ipam_subnet_n_pools(const struct ipam_subnet *subnet)
 {
 	return subnet->n_pools;

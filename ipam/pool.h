@@ -137,6 +137,7 @@ int64_t ipam_subnet_id(const struct ipam_subnet *subnet); /* row id, > 0, unique
 enum ipam_book ipam_subnet_book(const struct ipam_subnet *subnet);
 const char *ipam_subnet_tenant(const struct ipam_subnet *subnet);
 const struct dp_prefix *ipam_subnet_prefix(const struct ipam_subnet *subnet);
+const struct dp_addr *ipam_subnet_last(const struct ipam_subnet *subnet); /* highest address */
 size_t ipam_subnet_n_pools(const struct ipam_subnet *subnet);
 struct ipam_pool *ipam_subnet_pool(const struct ipam_subnet *subnet, size_t i); /* i < n_pools */
 

@@ -393,67 +393,73 @@ bool ipam_space_release_pool(struct ipam_space *space, struct ipam_pool *pool)
 
 /* ---- choosing ---- */
 
-/* The first prefix of length @len that begins behind all of @p; false: there is none. */
-static bool next_after(const struct dp_prefix *p, unsigned len, struct dp_prefix *ret_next)
+/* An address behind which the search for a free prefix goes on. */
+static const struct dp_addr *obstacle(const struct book *book, const struct ipam_choice *choice,
+				      const struct dp_prefix *candidate, size_t *i,
+				      struct dp_addr *buf)
 {
-	struct dp_prefix q = *p;
-	struct dp_addr last;
+	struct dp_addr candidate_last = dp_prefix_last(candidate);
 
-	if (q.len > len)
-		q.len = len;
-	last = dp_prefix_last(&q);
-	if (last.lo == (p->addr.family == AF_INET ? UINT32_MAX : UINT64_MAX) &&
-	    (p->addr.family == AF_INET || last.hi == UINT64_MAX))
-		return false;
-	*ret_next = (struct dp_prefix){ .addr = dp_addr_add(&last, 1), .len = len };
-	return true;
+	for (; *i < book->n_subnets; ++*i) { /* those before the candidate are done with */
+		const struct ipam_subnet *subnet = book->subnets[*i];
+
+		if (dp_addr_cmp(ipam_subnet_last(subnet), &candidate->addr) < 0)
+			continue;
+		if (dp_addr_cmp(&ipam_subnet_prefix(subnet)->addr, &candidate_last) <= 0)
+			return ipam_subnet_last(subnet);
+		break;
+	}
+	for (size_t a = 0; a < choice->n_avoid; a++) {
+		if (!dp_prefix_overlaps(&choice->avoid[a], candidate))
+			continue;
+		*buf = dp_prefix_last(&choice->avoid[a]);
+		return buf;
+	}
+	return NULL;
 }
 
-/* What stands in the way of @candidate: a subnet at or after *i (which moves on), or an avoid. */
-static const struct dp_prefix *obstacle(const struct book *book, const struct ipam_choice *choice,
-					const struct dp_prefix *candidate, size_t *i)
+/* Does the whole of @base lie inside a subnet that is larger? */
+static bool is_covered(const struct book *book, const struct dp_prefix *base)
 {
-	for (; *i < book->n_subnets; ++*i) {
-		const struct dp_prefix *p = ipam_subnet_prefix(book->subnets[*i]);
-		struct dp_addr last = dp_prefix_last(p);
+	for (struct dp_prefix outer = *base; outer.len-- > 0;) {
+		struct dp_prefix masked;
+		size_t i;
 
-		if (dp_prefix_overlaps(p, candidate))
-			return p;
-		if (dp_addr_cmp(&last, &candidate->addr) > 0)
-			break; /* it and all after it lie behind the candidate */
+		if (!book->n_by_len[outer.len])
+			continue;
+		masked = dp_prefix_masked(&outer);
+		i = lower_bound(book, &masked, "");
+		if (i < book->n_subnets &&
+		    dp_prefix_equal(ipam_subnet_prefix(book->subnets[i]), &masked))
+			return true;
 	}
-	for (size_t a = 0; a < choice->n_avoid; a++)
-		if (dp_prefix_overlaps(&choice->avoid[a], candidate))
-			return &choice->avoid[a];
-	return NULL;
+	return false;
 }
 
 static bool choose_in(const struct book *book, const struct ipam_choice *choice,
 		      const struct dp_prefix *base, unsigned len, struct dp_prefix *ret_prefix)
 {
 	struct dp_prefix candidate = { .addr = base->addr, .len = len };
+	struct dp_addr base_last = dp_prefix_last(base);
 	size_t i = lower_bound(book, base, "");
 
-	for (struct dp_prefix outer = *base; outer.len-- > 0;) {
-		struct dp_prefix masked = dp_prefix_masked(&outer);
-		size_t o;
-
-		if (!book->n_by_len[outer.len])
-			continue;
-		o = lower_bound(book, &masked, "");
-		if (o < book->n_subnets &&
-		    dp_prefix_equal(ipam_subnet_prefix(book->subnets[o]), &masked))
-			return false; /* the whole base lies inside a subnet */
-	}
+	if (is_covered(book, base))
+		return false;
 	for (;;) {
-		const struct dp_prefix *p = obstacle(book, choice, &candidate, &i);
+		struct dp_addr buf;
+		const struct dp_addr *last = obstacle(book, choice, &candidate, &i, &buf);
+		struct dp_prefix at = { .len = len };
 
-		if (!p) {
+		if (!last) {
 			*ret_prefix = candidate;
 			return true;
 		}
-		if (!next_after(p, len, &candidate) || !dp_prefix_contains(base, &candidate))
+		/* The candidate that holds the obstacle's end is the last one it spoils. */
+		at.addr = *last;
+		at.addr = dp_prefix_last(&at);
+		if (dp_addr_cmp(&at.addr, &base_last) >= 0)
 			return false;
+		candidate.addr = dp_addr_add(&at.addr, 1);
 	}
 }
 

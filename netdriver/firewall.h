@@ -39,7 +39,7 @@ struct ndrv_fw; /* opaque */
 /* What a segment needs. */
 struct ndrv_fw_rules {
 	const char *bridge; /* name of the bridge, 1-15 bytes; borrowed */
-	const char *id;     /* id of the segment: 1-200 printable bytes, no blank, quote or backslash */
+	const char *id;     /* id of the segment: 1-200 bytes, no control characters */
 	bool routed;        /* the host forwards for it; false = bridged traffic only */
 };
 
@@ -54,7 +54,8 @@ struct ndrv_fw_id {
  * @ret_fw:    out: returns new, the caller closes it with ndrv_fw_close(); untouched on failure
  * @err:       out: reason on failure; may be NULL
  *
- * Opens nothing that would make the kernel load a module or create a table.
+ * Opens nothing yet. Later calls make the kernel create no table: those of iptables-legacy are
+ * opened only where the kernel lists them as in use already.
  *
  * Return: 0; -ENOMEM.
  */

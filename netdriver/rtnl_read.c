@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <arpa/inet.h>
 #include <net/if.h>
 #include <netlink/addr.h>
 #include <netlink/cache.h>
@@ -93,8 +94,8 @@ static void read_vlan(struct rtnl_link *obj, struct ndrv_link *link)
 		return;
 	vid = rtnl_link_vlan_get_id(obj);
 	link->vlan_id = vid > 0 ? (uint16_t)vid : 0;
-	/* libnl hands out host order for what is network order on the wire */
-	link->vlan_proto = (uint16_t)rtnl_link_vlan_get_protocol(obj);
+	/* libnl hands it out in network order, as it is on the wire */
+	link->vlan_proto = ntohs((uint16_t)rtnl_link_vlan_get_protocol(obj));
 }
 
 static void read_flags(struct rtnl_link *obj, struct ndrv_link *link)

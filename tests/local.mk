@@ -1,1 +1,92 @@
-# filled below
+# Tests. `make check` runs unit tests, house rules and the fuzz corpora: no root, no network. Programs
+# that need root are built by it and run by tests/run (lanes netns and system) and tests/bench/run.
+
+AM_CPPFLAGS += $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+# What a test program is linked with unless it says otherwise; unused parts drop out.
+LDADD = netdriver/libnetdriver.a ipam/libipam.a $(COMMON_LIBS) $(LIBNL_LIBS) $(LIBNFTNL_LIBS) \
+	$(LIBIPTC_LIBS) $(LIBMNL_LIBS) $(CMOCKA_LIBS)
+# For programs that include tests/support/failalloc.h.
+WITH_FAILALLOC = $(AM_LDFLAGS) -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
+
+unit_tests = \
+	%D%/unit/test_bitmap \
+	%D%/unit/test_error \
+	%D%/unit/test_hostroutes \
+	%D%/unit/test_ifname \
+	%D%/unit/test_inaddr \
+	%D%/unit/test_listener \
+	%D%/unit/test_log \
+	%D%/unit/test_loop \
+	%D%/unit/test_parse \
+	%D%/unit/test_pool \
+	%D%/unit/test_space \
+	%D%/unit/test_turn \
+	%D%/unit/test_tx
+%C%_unit_test_bitmap_LDFLAGS = $(WITH_FAILALLOC)
+%C%_unit_test_hostroutes_LDFLAGS = $(WITH_FAILALLOC)
+%C%_unit_test_pool_LDFLAGS = $(WITH_FAILALLOC)
+%C%_unit_test_space_LDFLAGS = $(WITH_FAILALLOC)
+
+netns_tests = \
+	%D%/netns/test_firewall \
+	%D%/netns/test_rtnl \
+	%D%/netns/test_rtnl_vlan
+netns_support = %D%/support/netns.c %D%/support/netns.h
+%C%_netns_test_firewall_SOURCES = %D%/netns/test_firewall.c $(netns_support)
+%C%_netns_test_rtnl_SOURCES = %D%/netns/test_rtnl.c $(netns_support)
+%C%_netns_test_rtnl_vlan_SOURCES = %D%/netns/test_rtnl_vlan.c $(netns_support)
+
+bench_tests = \
+	%D%/bench/bench_bitmap
+
+if UNIT_TESTS
+check_PROGRAMS += $(unit_tests) $(netns_tests)
+TESTS += $(unit_tests)
+endif
+check_PROGRAMS += $(bench_tests)
+
+# libFuzzer's main where it is enabled, else one that replays files.
+fuzz_tests = \
+	%D%/fuzz/fuzz_inaddr
+check_PROGRAMS += $(fuzz_tests)
+WITH_FUZZ_ENGINE = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+%C%_fuzz_fuzz_inaddr_SOURCES = %D%/fuzz/fuzz_inaddr.c
+%C%_fuzz_fuzz_inaddr_LDFLAGS = $(WITH_FUZZ_ENGINE)
+if !FUZZING
+%C%_fuzz_fuzz_inaddr_SOURCES += %D%/fuzz/fuzz_main.c
+endif
+
+script_tests = \
+	%D%/check-hardening.sh \
+	%D%/fuzz/replay.sh \
+	%D%/lint/dist.sh \
+	%D%/lint/headers.sh \
+	%D%/lint/readme-tables.sh \
+	%D%/lint/scripts.sh \
+	%D%/lint/sources.sh \
+	%D%/lint/units.sh
+TESTS += $(script_tests)
+
+EXTRA_DIST += $(script_tests) \
+	%D%/data \
+	%D%/fuzz/corpus \
+	%D%/judge \
+	%D%/lab \
+	%D%/run \
+	%D%/support/failalloc.h \
+	%D%/support/random.h \
+	%D%/support/tap.sh \
+	%D%/support/tempdir.h \
+	%D%/support/unit.h \
+	%D%/system/harness.py \
+	%D%/system/test_replay.py
+
+LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
+TEST_EXTENSIONS = .sh
+SH_LOG_DRIVER = $(LOG_DRIVER)
+AM_TESTS_ENVIRONMENT = \
+	CMOCKA_MESSAGE_OUTPUT=TAP; export CMOCKA_MESSAGE_OUTPUT; \
+	top_srcdir='$(top_srcdir)' top_builddir='$(top_builddir)'; export top_srcdir top_builddir; \
+	CC='$(CC)' HARD_LDFLAGS='$(HARD_LDFLAGS)'; export CC HARD_LDFLAGS; \
+	HEADER_CFLAGS='$(JANSSON_CFLAGS) $(LIBNL_CFLAGS) $(LIBMNL_CFLAGS) $(LIBNFTNL_CFLAGS) $(LIBIPTC_CFLAGS)'; \
+	export HEADER_CFLAGS; MAKE='$(MAKE)'; export MAKE;

@@ -61,12 +61,12 @@ like() {
 	fi
 }
 
-# fails SENTENCE COMMAND...: the command must not succeed (and not be missing, or die of a signal).
+# fails SENTENCE COMMAND...: the command must not succeed (and not be missing, die of a signal, or hang).
 fails() {
 	local sentence=$1 output status=0
 	shift
 	output=$("$@" 2>&1) || status=$?
-	if [ $status -gt 0 ] && [ $status -lt 126 ]; then
+	if [ $status -gt 0 ] && [ $status -lt 124 ]; then
 		result ok "$sentence"
 	else
 		result "not ok" "$sentence"
@@ -80,7 +80,7 @@ refuses() {
 	local sentence=$1 regex=$2 output status=0
 	shift 2
 	output=$("$@" 2>&1) || status=$?
-	if [ $status -gt 0 ] && [ $status -lt 126 ] && [[ $output =~ $regex ]]; then
+	if [ $status -gt 0 ] && [ $status -lt 124 ] && [[ $output =~ $regex ]]; then
 		result ok "$sentence"
 		say "  it said: $output"
 	else
@@ -133,6 +133,9 @@ barrier() {
 }
 
 # ---- The engine ----------------------------------------------------------------------------------------------
+
+# An engine that waits for a daemon which does not answer waits for ever: no command may take that long.
+docker() { timeout -k 5 90 docker "$@"; }
 
 # start_engine [OPTION...]: start dockerd and wait until it answers. Its log is kept.
 start_engine() {

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -129,9 +130,8 @@ static void hold_namespace(int fd)
 {
 	char c = 0;
 
-	if (unshare(CLONE_NEWNET) == 0 && write(fd, &c, 1) == 1)
-		(void)read(fd, &c, 1);
-	_exit(0);
+	/* Whatever the read returns, it is over. */
+	_exit(unshare(CLONE_NEWNET) == 0 && write(fd, &c, 1) == 1 && read(fd, &c, 1) < 0);
 }
 
 void netns_child_start(struct netns_child *ret_child)
@@ -154,6 +154,7 @@ void netns_child_start(struct netns_child *ret_child)
 void netns_child_stop(struct netns_child *child)
 {
 	(void)close(child->hold_fd);
+	(void)kill(child->pid, SIGKILL); /* a later child may hold a copy of that descriptor */
 	(void)waitpid(child->pid, NULL, 0);
 }
 

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+/*
+ * Load for a plugin daemon: N keep-alive clients on its unix socket, each with one request under
+ * way at a time, as an engine's are.
+ *
+ *   loadgen SOCKET SCRIPT CLIENTS SECONDS
+ *
+ * SCRIPT is what every client does over and over:
+ *
+ *   spaces    IpamDriver.GetDefaultAddressSpaces: a call without work
+ *   address   RequestAddress, ReleaseAddress, in pool 10.0.0.0/8, which is requested first
+ *   fill      RequestAddress, and nothing is given back
+ *   info      NetworkDriver.EndpointOperInfo: a call without work
+ *   attach    CreateEndpoint, Join, Leave, DeleteEndpoint, on an isolated network made first
+ *
+ * Prints a line a method, and one ("all") for all: NAME COUNT PER_SECOND P50_US P99_US. `attach`
+ * has one more ("attach"): CreateEndpoint and Join together, what a starting container waits for.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MAX_CLIENTS = 1024, MAX_STEPS = 4, BUF = 4096, ADDRESS = 64 };
+
+#define ENGINE_HEADERS                                                            \
+	"Host: plugin.moby.localhost\r\nUser-Agent: Go-http-client/1.1\r\n"      \
+	"Accept: application/vnd.docker.plugins.v1.2+json\r\nContent-Length: %zu\r\n\r\n%s"
+
+#define POOL    "local/10.0.0.0/8"
+#define NETWORK "f0000000000000000000000000000000000000000000000000000000000bench"
+
+/* Latencies of one method. */
+struct series {
+	const char *name;
+	uint64_t *ns;
+	size_t n;
+	size_t max;
+};
+
+struct client {
+	int fd;
+	unsigned number;
+	unsigned step;      /* of the script */
+	uint64_t round;     /* how often the script was begun */
+	uint64_t sent_ns;   /* when the present request was sent */
+	uint64_t round_ns;  /* when the script was begun */
+	char address[ADDRESS];
+	char in[BUF];       /* what has arrived of the answer */
+	size_t n_in;
+};
+
+struct script {
+	const char *name;
+	const char *methods[MAX_STEPS];
+	const char *setup_method; /* called once before; NULL = none */
+	const char *setup_body;
+	const char *teardown_method; /* called once after; NULL = none */
+	const char *teardown_body;
+	unsigned n_steps;
+	/* Writes the body of the client's present step. */
+	void (*body)(const struct client *c, char *buf, size_t size);
+};
+
+static void die(const char *what)
+{
+	(void)fprintf(stderr, "loadgen: %s: %s\n", what, strerror(errno));
+	exit(EXIT_FAILURE);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+/* ---- scripts ---- */
+
+static void no_body(const struct client *c, char *buf, size_t size)
+{
+	(void)c;
+	(void)size;
+	buf[0] = '\0';
+}
+
+static void address_body(const struct client *c, char *buf, size_t size)
+{
+	if (c->step == 0)
+		(void)snprintf(buf, size, "{\"PoolID\":\"" POOL "\",\"Address\":\"\",\"Options\":null}\n");
+	else
+		(void)snprintf(buf, size, "{\"PoolID\":\"" POOL "\",\"Address\":\"%s\"}\n", c->address);
+}
+
+static void endpoint_body(const struct client *c, char *buf, size_t size)
+{
+	uint64_t id = c->number * UINT64_C(10000000) + c->round;
+	unsigned host = c->number + 2;
+
+	if (c->step == 0)
+		(void)snprintf(buf, size,
+			       "{\"NetworkID\":\"" NETWORK "\",\"EndpointID\":\"%012" PRIx64
+			       "00000000000000000000000000000000000000000000000000ab\",\"Interface\":"
+			       "{\"Address\":\"10.99.%u.%u/16\",\"AddressIPv6\":\"\",\"MacAddress\":\"\"},"
+			       "\"Options\":{\"com.docker.network.endpoint.exposedports\":[],"
+			       "\"com.docker.network.portmap\":[]}}\n",
+			       id, host >> 8, host & 255);
+	else
+		(void)snprintf(buf, size,
+			       "{\"NetworkID\":\"" NETWORK "\",\"EndpointID\":\"%012" PRIx64
+			       "00000000000000000000000000000000000000000000000000ab\"%s}\n",
+			       id, c->step == 1 ? ",\"SandboxKey\":\"/var/run/docker/netns/0123456789ab\","
+						  "\"Options\":{}" : "");
+}
+
+static const struct script scripts[] = {
+	{ .name = "spaces", .methods = { "IpamDriver.GetDefaultAddressSpaces" }, .n_steps = 1,
+	  .body = no_body },
+	{ .name = "address", .methods = { "IpamDriver.RequestAddress", "IpamDriver.ReleaseAddress" },
+	  .n_steps = 2, .body = address_body, .setup_method = "IpamDriver.RequestPool",
+	  .teardown_method = "IpamDriver.ReleasePool", .teardown_body = "{\"PoolID\":\"" POOL "\"}\n",
+	  .setup_body = "{\"AddressSpace\":\"local\",\"Pool\":\"10.0.0.0/8\",\"SubPool\":\"\","
+			"\"Options\":null,\"V6\":false}\n" },
+	{ .name = "fill", .methods = { "IpamDriver.RequestAddress" }, .n_steps = 1,
+	  .body = address_body, .setup_method = "IpamDriver.RequestPool",
+	  .teardown_method = "IpamDriver.ReleasePool", .teardown_body = "{\"PoolID\":\"" POOL "\"}\n",
+	  .setup_body = "{\"AddressSpace\":\"local\",\"Pool\":\"10.0.0.0/8\",\"SubPool\":\"\","
+			"\"Options\":null,\"V6\":false}\n" },
+	{ .name = "info", .methods = { "NetworkDriver.EndpointOperInfo" }, .n_steps = 1,
+	  .body = endpoint_body },
+	{ .name = "attach",
+	  .methods = { "NetworkDriver.CreateEndpoint", "NetworkDriver.Join", "NetworkDriver.Leave",
+		       "NetworkDriver.DeleteEndpoint" },
+	  .n_steps = 4, .body = endpoint_body, .setup_method = "NetworkDriver.CreateNetwork",
+	  .teardown_method = "NetworkDriver.DeleteNetwork",
+	  .teardown_body = "{\"NetworkID\":\"" NETWORK "\"}\n",
+	  .setup_body = "{\"NetworkID\":\"" NETWORK "\",\"Options\":{\"com.docker.network.enable_ipv6\":false,"
+			"\"com.docker.network.generic\":{\"mode\":\"isolated\"}},\"IPv4Data\":[{\"AddressSpace\":"
+			"\"local\",\"Pool\":\"10.99.0.0/16\"}],\"IPv6Data\":[]}\n" },
+};
+
+/* ---- HTTP ---- */
+
+static int connect_to(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (strlen(path) >= sizeof sa.sun_path) {
+		errno = ENAMETOOLONG;
+		die(path);
+	}
+	memcpy(sa.sun_path, path, strlen(path) + 1);
+	if (fd < 0 || connect(fd, (const struct sockaddr *)&sa, sizeof sa) < 0)
+		die(path);
+	return fd;
+}
+
+static void send_request(int fd, const char *method, const char *body)
+{
+	char buf[BUF];
+	int n = snprintf(buf, sizeof buf, "POST /%s HTTP/1.1\r\n" ENGINE_HEADERS, method, strlen(body),
+			 body);
+
+	if (n < 0 || (size_t)n >= sizeof buf || write(fd, buf, (size_t)n) != n)
+		die("send"); /* a request always fits into the socket's buffer */
+}
+
+/* Where the body of a complete answer begins; NULL while some of it is missing. */
+static char *answer_body(struct client *c)
+{
+	char *body = strstr(c->in, "\r\n\r\n");
+	const char *length = strcasestr(c->in, "\r\nContent-Length:");
+
+	if (!body || !length || length > body)
+		return NULL;
+	body += 4;
+	return (size_t)(body - c->in) + strtoul(length + 17, NULL, 10) <= c->n_in ? body : NULL;
+}
+
+/* Takes what has arrived. Return: the body once the answer is complete, else NULL. */
+static char *receive(struct client *c)
+{
+	ssize_t n = recv(c->fd, c->in + c->n_in, sizeof c->in - 1 - c->n_in, 0);
+	char *body;
+
+	if (n <= 0)
+		die("receive");
+	c->n_in += (size_t)n;
+	c->in[c->n_in] = '\0';
+	body = answer_body(c);
+	if (!body)
+		return NULL;
+	if (strncmp(c->in, "HTTP/1.1 200", 12) || strstr(body, "\"Err\"")) {
+		(void)fprintf(stderr, "loadgen: refused: %s\n", body);
+		exit(EXIT_FAILURE);
+	}
+	c->n_in = 0;
+	return body;
+}
+
+/* ---- the run ---- */
+
+static void note(struct series *s, uint64_t ns)
+{
+	if (s->n == s->max) {
+		s->max = s->max ? 2 * s->max : 4096;
+		s->ns = realloc(s->ns, s->max * sizeof *s->ns);
+		if (!s->ns)
+			die("memory");
+	}
+	s->ns[s->n++] = ns;
+}
+
+static void next_request(const struct script *script, struct client *c)
+{
+	char body[BUF / 2];
+
+	script->body(c, body, sizeof body);
+	c->sent_ns = now_ns();
+	if (c->step == 0)
+		c->round_ns = c->sent_ns;
+	send_request(c->fd, script->methods[c->step], body);
+}
+
+static void keep_address(struct client *c, const char *body)
+{
+	const char *p = strstr(body, "\"Address\":\"");
+	size_t n = p ? strcspn(p + 11, "/\"") : 0;
+
+	if (!p || n >= sizeof c->address)
+		return;
+	memcpy(c->address, p + 11, n);
+	c->address[n] = '\0';
+}
+
+static int compare(const void *a, const void *b)
+{
+	const uint64_t *x = a;
+	const uint64_t *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+static void print(struct series *s, double seconds)
+{
+	if (!s->n)
+		return;
+	qsort(s->ns, s->n, sizeof *s->ns, compare);
+	printf("%s %zu %.0f %.1f %.1f\n", s->name, s->n, (double)s->n / seconds,
+	       (double)s->ns[s->n / 2] / 1e3, (double)s->ns[s->n * 99 / 100] / 1e3);
+}
+
+/* One call outside the measurement. */
+static void call_once(const char *path, const char *method, const char *body)
+{
+	struct client c = { .fd = connect_to(path) };
+
+	send_request(c.fd, method, body);
+	while (!receive(&c))
+		;
+	(void)close(c.fd);
+}
+
+/* An answer is complete: measure it, and send what comes next unless time is up. */
+static void step(const struct script *script, struct client *c, const char *body,
+		 struct series series[static MAX_STEPS + 2], bool stop, unsigned *n_busy)
+{
+	uint64_t now = now_ns();
+
+	note(&series[c->step], now - c->sent_ns);
+	note(&series[MAX_STEPS], now - c->sent_ns);
+	if (script->n_steps == MAX_STEPS && c->step == 1)
+		note(&series[MAX_STEPS + 1], now - c->round_ns);
+	if (c->step == 0)
+		keep_address(c, body);
+	if (++c->step == script->n_steps) {
+		c->step = 0;
+		c->round++;
+		if (stop) { /* only here, so that nothing is left behind */
+			(*n_busy)--;
+			return;
+		}
+	}
+	next_request(script, c);
+}
+
+static void run(const char *path, const struct script *script, unsigned n_clients, double seconds)
+{
+	struct client *clients = calloc(n_clients, sizeof *clients);
+	struct series series[MAX_STEPS + 2] = { [MAX_STEPS] = { .name = "all" },
+						[MAX_STEPS + 1] = { .name = "attach" } };
+	struct epoll_event events[64];
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+	unsigned n_busy = n_clients;
+	uint64_t begin;
+	uint64_t end;
+
+	if (!clients || epoll < 0)
+		die("set up");
+	for (unsigned i = 0; i < script->n_steps; i++)
+		series[i].name = strchr(script->methods[i], '.') + 1;
+	for (unsigned i = 0; i < n_clients; i++) {
+		struct epoll_event e = { .events = EPOLLIN, .data.ptr = &clients[i] };
+
+		clients[i].fd = connect_to(path);
+		clients[i].number = i;
+		if (epoll_ctl(epoll, EPOLL_CTL_ADD, clients[i].fd, &e) < 0)
+			die("epoll_ctl");
+	}
+	begin = now_ns();
+	end = begin + (uint64_t)(seconds * 1e9);
+	for (unsigned i = 0; i < n_clients; i++)
+		next_request(script, &clients[i]);
+	while (n_busy) {
+		int n = epoll_wait(epoll, events, 64, 30000);
+		bool stop = now_ns() >= end;
+
+		if (n <= 0)
+			die("no answer within 30 s");
+		for (int i = 0; i < n; i++) {
+			struct client *c = events[i].data.ptr;
+			const char *body = receive(c);
+
+			if (body)
+				step(script, c, body, series, stop, &n_busy);
+		}
+	}
+	seconds = (double)(now_ns() - begin) / 1e9;
+	for (unsigned i = 0; i < MAX_STEPS + 2; i++) {
+		print(&series[i], seconds);
+		free(series[i].ns);
+	}
+	for (unsigned i = 0; i < n_clients; i++)
+		(void)close(clients[i].fd);
+	(void)close(epoll);
+	free(clients);
+}
+
+int main(int argc, char **argv)
+{
+	const struct script *script = NULL;
+	unsigned long n_clients = argc == 5 ? strtoul(argv[3], NULL, 10) : 0;
+	double seconds = argc == 5 ? strtod(argv[4], NULL) : 0;
+
+	for (size_t i = 0; argc == 5 && i < sizeof scripts / sizeof scripts[0]; i++) {
+		if (!strcmp(scripts[i].name, argv[2]))
+			script = &scripts[i];
+	}
+	if (!script || n_clients < 1 || n_clients > MAX_CLIENTS || seconds <= 0) {
+		(void)fprintf(stderr, "usage: loadgen SOCKET spaces|address|fill|info|attach CLIENTS SECONDS\n");
+		return 2;
+	}
+	if (script->setup_method)
+		call_once(argv[1], script->setup_method, script->setup_body);
+	run(argv[1], script, (unsigned)n_clients, seconds);
+	if (script->teardown_method)
+		call_once(argv[1], script->teardown_method, script->teardown_body);
+	return 0;
+}

@@ -1,0 +1,28 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# systemd reads the units without a complaint of its own about them.
+. "${top_srcdir:-.}/tests/support/tap.sh"
+
+command -v systemd-analyze >/dev/null || skip_all "systemd-analyze is not installed"
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+
+# The programs are not installed where the units look for them: any program will do for the check.
+prepare() {
+	local unit
+	for unit in "$top_srcdir"/packaging/systemd/*.in; do
+		sed -e 's|@sbindir@/[a-z]*|/bin/true|g' -e 's|@[a-z]*dir@|/usr/share|g' -e 's|@VERSION@|0|g' "$unit" \
+			>"$dir/$(basename "$unit" .in)"
+	done
+}
+
+complaints() {
+	{ systemd-analyze verify --man=no "$dir/$1" 2>&1 || true; } | { grep -F "$1" || true; } | nothing
+}
+
+prepare
+for unit in "$dir"/*; do
+	name=$(basename "$unit")
+	check "systemd understands $name" complaints "$name"
+done
+finish
