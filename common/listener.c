@@ -56,7 +56,8 @@ static int unix_socket(int *ret_fd, struct dp_error *err)
 	return 0;
 }
 
-/* A dead daemon's socket file is refused on connect; a live daemon's accepts or is full. */
+/* A dead daemon's socket file refuses to connect. Whatever else connect(2) says - a full queue, no
+ * permission, a datagram socket - somebody may be there. */
 static int remove_stale(const struct sockaddr_un *sa, struct dp_error *err)
 {
 	auto_close int probe = -EBADF;
@@ -71,7 +72,8 @@ static int remove_stale(const struct sockaddr_un *sa, struct dp_error *err)
 	r = unix_socket(&probe, err);
 	if (r < 0)
 		return r;
-	if (!connect(probe, (const struct sockaddr *)sa, sizeof *sa) || errno == EAGAIN)
+	if (!connect(probe, (const struct sockaddr *)sa, sizeof *sa) ||
+	    (errno != ECONNREFUSED && errno != ENOENT))
 		return dp_error_set(err, DP_ERR_CONFLICT, -EADDRINUSE,
 				    "socket %s: another process serves it", sa->sun_path);
 	if (unlink(sa->sun_path) < 0 && errno != ENOENT)

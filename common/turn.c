@@ -17,6 +17,8 @@ struct dp_turn {
 	void *ctx;
 	struct list queue;
 	struct dp_turn_item *parked; /* unsorted: few, and every wake or expiry unlinks by walking */
+	struct list parking;         /* parked in the present round, its flush still to come */
+	struct list woken;           /* of those, the ones that another step has woken already */
 	struct dp_timer timer;       /* nearest deadline of the parked */
 };
 
@@ -44,6 +46,21 @@ static struct dp_turn_item *list_pop(struct list *l)
 		l->tail = &l->head;
 	item->next = NULL;
 	return item;
+}
+
+static bool list_remove(struct list *l, struct dp_turn_item *item)
+{
+	struct dp_turn_item **p = &l->head;
+
+	while (*p && *p != item)
+		p = &(*p)->next;
+	if (!*p)
+		return false;
+	*p = item->next;
+	if (!*p)
+		l->tail = p;
+	item->next = NULL;
+	return true;
 }
 
 static void unpark(struct dp_turn *turn, struct dp_turn_item *item)
@@ -100,6 +117,8 @@ int dp_turn_new(struct dp_loop *loop, const struct dp_turn_ops *ops, void *ctx,
 	turn->ctx = ctx;
 	turn->timer = (struct dp_timer){ .fn = expire, .ctx = turn };
 	list_init(&turn->queue);
+	list_init(&turn->parking);
+	list_init(&turn->woken);
 	*ret_turn = turn;
 	return 0;
 }
@@ -129,6 +148,10 @@ void dp_turn_submit(struct dp_turn *turn, struct dp_turn_item *item)
 
 void dp_turn_wake(struct dp_turn *turn, struct dp_turn_item *item)
 {
+	if (list_remove(&turn->parking, item)) {
+		list_add(&turn->woken, item); /* its round must be flushed before it goes on */
+		return;
+	}
 	unpark(turn, item);
 	rearm(turn);
 	list_add(&turn->queue, item);
@@ -136,7 +159,8 @@ void dp_turn_wake(struct dp_turn *turn, struct dp_turn_item *item)
 
 /* Runs a step of each item of @round; failed ones are finished at once, since they changed
  * nothing. Sorts the others by what they want next. */
-static void run_steps(struct list *round, struct list *done, struct list *again, struct list *park)
+static void run_steps(struct dp_turn *turn, struct list *round, struct list *done,
+		      struct list *again)
 {
 	struct dp_turn_item *item;
 
@@ -149,7 +173,7 @@ static void run_steps(struct list *round, struct list *done, struct list *again,
 		else if (r == DP_STEP_AGAIN)
 			list_add(again, item);
 		else if (r == DP_STEP_PARK)
-			list_add(park, item);
+			list_add(&turn->parking, item);
 		else
 			item->finish(item, &err);
 	}
@@ -173,24 +197,26 @@ bool dp_turn_run(struct dp_turn *turn)
 	list_init(&turn->queue);
 	while (round.head) {
 		struct dp_error err = DP_ERROR_INIT;
-		struct list done, again, park;
+		struct list done, again;
 
 		list_init(&done);
 		list_init(&again);
-		list_init(&park);
-		run_steps(&round, &done, &again, &park);
+		run_steps(turn, &round, &done, &again);
 		if (turn->ops->flush(turn->ctx, &err) < 0) {
 			finish_all(&done, &err);
 			finish_all(&again, &err);
-			finish_all(&park, &err);
+			finish_all(&turn->parking, &err);
+			finish_all(&turn->woken, &err);
 			turn->ops->reload(turn->ctx);
 			return true;
 		}
 		finish_all(&done, NULL);
-		while ((item = list_pop(&park))) {
+		while ((item = list_pop(&turn->parking))) {
 			item->next = turn->parked;
 			turn->parked = item;
 		}
+		while ((item = list_pop(&turn->woken)))
+			list_add(&turn->queue, item);
 		round = again;
 		if (!again.head)
 			list_init(&round);

@@ -156,6 +156,14 @@ static void closefp(FILE **file)
 		(void)fclose(*file);
 }
 
+static int cannot_read(const char *path, struct dp_error *err)
+{
+	int r = errno ? -errno : -EIO;
+
+	return dp_error_set(err, DP_ERR_UNAVAILABLE, r, "cannot read %.300s: %s", path,
+			    strerror(-r));
+}
+
 static int read_file(const char *root, const char *name, line_fn *line_handler,
 		     struct ipam_hostroutes *routes, struct dp_error *err)
 {
@@ -172,7 +180,7 @@ static int read_file(const char *root, const char *name, line_fn *line_handler,
 	if (!file && (errno == ENOENT || errno == ENOTDIR))
 		return 0;
 	if (!file)
-		goto fail;
+		return cannot_read(path, err);
 	for (;;) {
 		char *fields[MAX_FIELDS];
 
@@ -183,12 +191,7 @@ static int read_file(const char *root, const char *name, line_fn *line_handler,
 		if (r < 0)
 			return dp_error_oom(err);
 	}
-	if (feof(file))
-		return 0;
-fail:
-	r = errno ? -errno : -EIO;
-	return dp_error_set(err, DP_ERR_UNAVAILABLE, r, "cannot read %.300s: %s", path,
-			    strerror(-r));
+	return feof(file) ? 0 : cannot_read(path, err);
 }
 
 int ipam_hostroutes_read(const char *root, struct ipam_hostroutes *ret_routes, struct dp_error *err)

@@ -10,7 +10,9 @@
  *     (lengths that no subnet of the book has are passed over), and
  *   - those inside P: the run that begins where P would stand.
  * Choosing a free prefix walks that run once, stepping past whatever is in the way, in step with
- * the array: O(subnets in the base), whatever the number of prefixes the base could hold.
+ * the array: O(subnets in the base), whatever the number of prefixes the base could hold; and it
+ * begins where the last one ended, as long as no subnet has gone: O(log subnets) while networks
+ * are only added.
  *
  * Invariants
  *   (1) subnets of one tenant never overlap;
@@ -34,6 +36,10 @@ struct book {
 	size_t n_subnets;
 	size_t n_slots;               /* size of @subnets */
 	uint32_t n_by_len[N_LENGTHS]; /* subnets of each length, both families together */
+	struct {
+		struct dp_prefix base;      /* in which the last choice was made; len 0: none */
+		struct dp_prefix candidate; /* subnets alone spoil all before this one */
+	} hint;
 };
 
 struct ipam_space {
@@ -383,6 +389,7 @@ bool ipam_space_release_pool(struct ipam_space *space, struct ipam_pool *pool)
 		ipam_subnet_remove_pool(subnet, pool);
 		return false;
 	}
+	book->hint.base.len = 0; /* what has become free may lie before it */
 	book->n_by_len[p->len]--;
 	remove_at(book->subnets, &book->n_subnets,
 		  lower_bound(book, p, ipam_subnet_tenant(subnet)));
@@ -436,37 +443,61 @@ static bool is_covered(const struct book *book, const struct dp_prefix *base)
 	return false;
 }
 
-static bool choose_in(const struct book *book, const struct ipam_choice *choice,
+/* Where to begin: *i is the first subnet that may be in the way. */
+static struct dp_prefix first_candidate(const struct book *book, const struct dp_prefix *base,
+					unsigned len, size_t *i)
+{
+	const struct dp_prefix *hint = &book->hint.candidate;
+
+	if (book->hint.base.len && dp_prefix_equal(&book->hint.base, base) && hint->len == len &&
+	    !is_covered(book, hint)) {
+		*i = lower_bound(book, hint, "");
+		return *hint;
+	}
+	*i = lower_bound(book, base, "");
+	return (struct dp_prefix){ .addr = base->addr, .len = len };
+}
+
+static bool choose_in(struct book *book, const struct ipam_choice *choice,
 		      const struct dp_prefix *base, unsigned len, struct dp_prefix *ret_prefix)
 {
-	struct dp_prefix candidate = { .addr = base->addr, .len = len };
 	struct dp_addr base_last = dp_prefix_last(base);
-	size_t i = lower_bound(book, base, "");
+	struct dp_prefix candidate;
+	struct dp_prefix hint;
+	bool only_subnets = true; /* have been in the way so far; what is avoided may change */
+	size_t i;
 
 	if (is_covered(book, base))
 		return false;
+	candidate = first_candidate(book, base, len, &i);
+	hint = candidate;
 	for (;;) {
 		struct dp_addr buf;
 		const struct dp_addr *last = obstacle(book, choice, &candidate, &i, &buf);
-		struct dp_prefix at = { .len = len };
+		struct dp_prefix spoilt = { .len = len };
 
-		if (!last) {
-			*ret_prefix = candidate;
-			return true;
-		}
+		if (!last)
+			break;
 		/* The candidate that holds the obstacle's end is the last one it spoils. */
-		at.addr = *last;
-		at.addr = dp_prefix_last(&at);
-		if (dp_addr_cmp(&at.addr, &base_last) >= 0)
+		spoilt.addr = *last;
+		spoilt.addr = dp_prefix_last(&spoilt);
+		if (dp_addr_cmp(&spoilt.addr, &base_last) >= 0)
 			return false;
-		candidate.addr = dp_addr_add(&at.addr, 1);
+		candidate.addr = dp_addr_add(&spoilt.addr, 1);
+		only_subnets = only_subnets && last != &buf;
+		if (only_subnets)
+			hint = candidate;
 	}
+	book->hint.base = *base;
+	book->hint.candidate = hint;
+	*ret_prefix = candidate;
+	return true;
 }
 
-int ipam_space_choose(const struct ipam_space *space, const struct ipam_choice *choice,
+int ipam_space_choose(struct ipam_space *space, const struct ipam_choice *choice,
 		      struct dp_prefix *ret_prefix, struct dp_error *err)
 {
-	const struct book *book = &space->books[choice->book];
+	struct book *book = &space->books[choice->book];
 	bool all_too_small = true;
 
 	for (size_t i = 0; i < choice->n_bases; i++) {

@@ -133,7 +133,7 @@ struct ipam_choice {
 
 /**
  * ipam_space_choose() - the lowest free prefix of the bases; claims nothing
- * @space:      borrows
+ * @space:      remembers where the search ended, else unchanged
  * @choice:     where to look
  * @ret_prefix: out: overlaps no subnet of the book, whoever the tenant, and nothing to avoid
  * @err:        out: reason; may be NULL
@@ -144,7 +144,7 @@ struct ipam_choice {
  * Return: 0; -ENOSPC (DP_ERR_EXHAUSTED) nothing is left; -EINVAL (DP_ERR_INVALID) every base is
  *         smaller than @choice->len.
  */
-DP_NODISCARD int ipam_space_choose(const struct ipam_space *space, const struct ipam_choice *choice,
+DP_NODISCARD int ipam_space_choose(struct ipam_space *space, const struct ipam_choice *choice,
 				   struct dp_prefix *ret_prefix, struct dp_error *err);
 
 /**

@@ -59,8 +59,7 @@ struct ndrv_fw_id {
  *
  * Return: 0; -ENOMEM.
  */
-DP_NODISCARD int ndrv_fw_open(const char *lock_path, struct ndrv_fw **ret_fw,
-			      struct dp_error *err);
+DP_NODISCARD int ndrv_fw_open(const char *lock_path, struct ndrv_fw **ret_fw, struct dp_error *err);
 
 /* ndrv_fw_close() - close and free; NULL is fine; the rules stay. */
 void ndrv_fw_close(struct ndrv_fw *fw);

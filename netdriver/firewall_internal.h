@@ -36,10 +36,10 @@ struct fw_rule {
 
 /* What has to stand in a chain for one id, in this order. */
 struct fw_set {
-	const char *id;                      /* borrowed */
-	char comment[FW_COMMENT_SIZE];       /* FW_MARK and @id */
-	struct fw_rule rules[FW_RULES_MAX];  /* first @n_rules valid */
-	size_t n_rules;                      /* 0 = nothing is to stand there */
+	const char *id;                     /* borrowed */
+	char comment[FW_COMMENT_SIZE];      /* FW_MARK and @id */
+	struct fw_rule rules[FW_RULES_MAX]; /* first @n_rules valid */
+	size_t n_rules;                     /* 0 = nothing is to stand there */
 };
 
 /* Ids found so far; grows. */

@@ -87,49 +87,56 @@ static void compose_name(const char *name, char *iface, unsigned char *mask)
 	memset(mask, 0xff, name[len - 1] == '+' ? len - 1 : len + 1);
 }
 
-#define DEFINE_FAMILY(v, prefix, entry_type, head, names, title)                               \
-	static const void *v##_first(struct xtc_handle *h)                                     \
-	{                                                                                      \
-		return prefix##_first_rule(chain_name, h);                                     \
-	}                                                                                      \
-	static const void *v##_next(const void *entry, struct xtc_handle *h)                   \
-	{                                                                                      \
-		return prefix##_next_rule(entry, h);                                           \
-	}                                                                                      \
-	static const char *v##_target(const void *entry, struct xtc_handle *h)                 \
-	{                                                                                      \
-		return prefix##_get_target(entry, h);                                          \
-	}                                                                                      \
-	static int v##_insert(const void *entry, struct xtc_handle *h)                         \
-	{                                                                                      \
-		return prefix##_insert_entry(chain_name, entry, 0, h);                         \
-	}                                                                                      \
-	static int v##_delete_num(unsigned n, struct xtc_handle *h)                            \
-	{                                                                                      \
-		return prefix##_delete_num_entry(chain_name, n, h);                            \
-	}                                                                                      \
-	static const void *v##_matches(const void *entry, size_t *ret_size)                    \
-	{                                                                                      \
-		const struct entry_type *e = entry;                                            \
-                                                                                               \
-		*ret_size = e->target_offset - sizeof *e;                                      \
-		return e->elems;                                                               \
-	}                                                                                      \
-	static size_t v##_compose_head(union entry *e, const struct fw_rule *rule)             \
-	{                                                                                      \
-		compose_name(rule->in, e->v.head.iniface, e->v.head.iniface_mask);             \
-		compose_name(rule->out, e->v.head.outiface, e->v.head.outiface_mask);          \
-		e->v.target_offset = (uint16_t)(sizeof e->v + MATCH_SIZE);                     \
-		e->v.next_offset = (uint16_t)(sizeof e->v + MATCH_SIZE + TARGET_SIZE);         \
-		return sizeof e->v;                                                            \
-	}                                                                                      \
-	static const struct family v = { names,         title,                                 \
-					 prefix##_init, prefix##_is_chain,                     \
-					 v##_first,     v##_next,                              \
-					 v##_target,    v##_insert,                            \
-					 v##_delete_num, prefix##_commit,                      \
-					 prefix##_free, prefix##_strerror,                     \
-					 v##_matches,   v##_compose_head,                      \
+#define DEFINE_FAMILY(v, prefix, entry_type, head, names, title)                       \
+	static const void *v##_first(struct xtc_handle *h)                             \
+	{                                                                              \
+		return prefix##_first_rule(chain_name, h);                             \
+	}                                                                              \
+	static const void *v##_next(const void *entry, struct xtc_handle *h)           \
+	{                                                                              \
+		return prefix##_next_rule(entry, h);                                   \
+	}                                                                              \
+	static const char *v##_target(const void *entry, struct xtc_handle *h)         \
+	{                                                                              \
+		return prefix##_get_target(entry, h);                                  \
+	}                                                                              \
+	static int v##_insert(const void *entry, struct xtc_handle *h)                 \
+	{                                                                              \
+		return prefix##_insert_entry(chain_name, entry, 0, h);                 \
+	}                                                                              \
+	static int v##_delete_num(unsigned n, struct xtc_handle *h)                    \
+	{                                                                              \
+		return prefix##_delete_num_entry(chain_name, n, h);                    \
+	}                                                                              \
+	static const void *v##_matches(const void *entry, size_t *ret_size)            \
+	{                                                                              \
+		const struct entry_type *e = entry;                                    \
+                                                                                       \
+		*ret_size = e->target_offset - sizeof *e;                              \
+		return e->elems;                                                       \
+	}                                                                              \
+	static size_t v##_compose_head(union entry *e, const struct fw_rule *rule)     \
+	{                                                                              \
+		compose_name(rule->in, e->v.head.iniface, e->v.head.iniface_mask);     \
+		compose_name(rule->out, e->v.head.outiface, e->v.head.outiface_mask);  \
+		e->v.target_offset = (uint16_t)(sizeof e->v + MATCH_SIZE);             \
+		e->v.next_offset = (uint16_t)(sizeof e->v + MATCH_SIZE + TARGET_SIZE); \
+		return sizeof e->v;                                                    \
+	}                                                                              \
+	static const struct family v = { names,                                        \
+					 title,                                        \
+					 prefix##_init,                                \
+					 prefix##_is_chain,                            \
+					 v##_first,                                    \
+					 v##_next,                                     \
+					 v##_target,                                   \
+					 v##_insert,                                   \
+					 v##_delete_num,                               \
+					 prefix##_commit,                              \
+					 prefix##_free,                                \
+					 prefix##_strerror,                            \
+					 v##_matches,                                  \
+					 v##_compose_head,                             \
 					 offsetof(struct entry_type, nfcache) }
 
 DEFINE_FAMILY(v4, iptc, ipt_entry, ip, "/proc/net/ip_tables_names", "iptables-legacy");
@@ -289,8 +296,7 @@ static int table_error(const struct family *f, int code, const char *step, struc
 
 	(void)snprintf(what, sizeof what, "%s, %s", f->name, step);
 	if (code == -ENOENT) /* libiptc's "no such chain, target or match" */
-		return dp_error_set(err, DP_ERR_INTERNAL, code, "%s: %s", what,
-				    f->strerror(-code));
+		return dp_error_set(err, DP_ERR_INTERNAL, code, "%s: %s", what, f->strerror(-code));
 	if (code == -EPERM)
 		return dp_error_set(err, DP_ERR_UNSUPPORTED, code,
 				    "%s: CAP_NET_ADMIN and CAP_NET_RAW are needed", what);
@@ -354,8 +360,8 @@ static int take_lock(const struct ndrv_fw *fw, int *ret_fd)
 	return 0;
 }
 
-static int change_locked(const struct ndrv_fw *fw, const struct family *f,
-			 const struct fw_set *set, struct dp_error *err)
+static int change_locked(const struct ndrv_fw *fw, const struct family *f, const struct fw_set *set,
+			 struct dp_error *err)
 {
 	auto_close int lock = -EBADF;
 	int r = take_lock(fw, &lock);

@@ -351,8 +351,8 @@ static int take_rule(void *ctx, const struct nlmsghdr *nlh)
 static int walk_rules(struct ndrv_fw *fw, int family, seen_fn *seen, void *ctx)
 {
 	union buffer buf;
-	struct nlmsghdr *nlh = nftnl_nlmsg_build_hdr(buf.bytes, NFT_MSG_GETRULE,
-						     nfproto_of(family), NLM_F_DUMP, ++fw->seq);
+	struct nlmsghdr *nlh = nftnl_nlmsg_build_hdr(buf.bytes, NFT_MSG_GETRULE, nfproto_of(family),
+						     NLM_F_DUMP, ++fw->seq);
 	struct walk w = { seen, ctx };
 
 	mnl_attr_put_strz(nlh, NFTA_RULE_TABLE, FW_TABLE);
@@ -443,11 +443,11 @@ struct change {
 	struct ndrv_fw *fw;
 	int family;
 	const struct fw_set *set;
-	size_t n_good;      /* rules of the id seen so far, all as wanted and in order */
-	bool bad;           /* one was seen that is not */
-	unsigned n_acks;    /* messages in @buf that will be acknowledged */
-	size_t size;        /* bytes used in @buf */
-	uint32_t first;     /* sequence number of the first message */
+	size_t n_good;   /* rules of the id seen so far, all as wanted and in order */
+	bool bad;        /* one was seen that is not */
+	unsigned n_acks; /* messages in @buf that will be acknowledged */
+	size_t size;     /* bytes used in @buf */
+	uint32_t first;  /* sequence number of the first message */
 	union buffer buf;
 };
 
@@ -522,7 +522,7 @@ static bool is_equal(const struct fw_rule *a, const struct fw_rule *b)
 	return !strcmp(a->in, b->in) && !strcmp(a->out, b->out) && a->accept == b->accept;
 }
 
-/* Compares the rules of the id with the wanted ones, and notes the deletion of each just in case. */
+/* Compares the rules of the id with the wanted ones; notes the deletion of each just in case. */
 static int compare(void *ctx, const struct seen *s)
 {
 	struct change *c = ctx;

@@ -40,7 +40,8 @@ static bool is_hex_id(const char *id)
 static void name_from_hash(const char *prefix, const char *text, char *ret_name)
 {
 	assert(strlen(prefix) == PREFIX_LEN);
-	(void)snprintf(ret_name, NDRV_IFNAME_BUF, "%s%012" PRIx64, prefix, ndrv_ifname_hash48(text));
+	(void)snprintf(ret_name, NDRV_IFNAME_BUF, "%s%012" PRIx64, prefix,
+		       ndrv_ifname_hash48(text));
 }
 
 void ndrv_ifname_from_id(const char *prefix, const char *id, char ret_name[static NDRV_IFNAME_BUF])

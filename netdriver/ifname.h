@@ -14,7 +14,7 @@
 #include "common/compiler.h"
 #include "common/error.h"
 
-#define NDRV_IFNAME_BUF 16 /* bytes for a name, NUL included: the kernel's IFNAMSIZ */
+#define NDRV_IFNAME_BUF    16 /* bytes for a name, NUL included: the kernel's IFNAMSIZ */
 
 #define NDRV_PREFIX_BRIDGE "mnb" /* bridge of a segment */
 #define NDRV_PREFIX_HOST   "mnv" /* host end of a veth pair */

@@ -82,13 +82,14 @@ static int check_parent(const struct ndrv_spec *spec, const struct ndrv_facts *f
 static int check_uplink(const struct ndrv_facts *facts, const char *bridge_name, struct dp_error *err)
 {
 	const struct ndrv_link *up = &facts->uplink;
+	bool is_ours = up->master && up->master == facts->bridge.ifindex; /* 0: no bridge yet */
 
-	if (up->master && up->master != facts->bridge.ifindex)
+	if (up->master && !is_ours)
 		return dp_error_set(err, DP_ERR_CONFLICT, -EEXIST,
 				    "%s is a port of another bridge or bond already (link %d): use that "
 				    "bridge as parent, or take %s out of it",
 				    up->name, up->master, up->name);
-	if (facts->uplink_has_addrs && up->master != facts->bridge.ifindex)
+	if (facts->uplink_has_addrs && !is_ours)
 		return dp_error_set(err, DP_ERR_CONFLICT, -EBUSY,
 				    "%s carries IP addresses of the host, which it would lose as a port of "
 				    "bridge %s: use -o vlan=N, or move the addresses to a bridge over %s "

@@ -54,11 +54,11 @@ struct ndrv_link {
 	uint32_t mtu;                /* bytes */
 	uint32_t group;              /* link group; 0 = the default one */
 	uint16_t vlan_id;            /* 1-4094; 0 = not a VLAN link */
-	uint16_t vlan_proto;         /* 0x8100 (802.1Q) or 0x88a8, host order; 0 = not a VLAN link */
-	uint8_t mac[6];              /* all zero if the link has none of 6 bytes */
-	bool up;                     /* administratively up (IFF_UP) */
-	bool running;                /* up and with carrier (IFF_RUNNING) */
-	bool loopback;               /* IFF_LOOPBACK */
+	uint16_t vlan_proto; /* 0x8100 (802.1Q) or 0x88a8, host order; 0 = not a VLAN link */
+	uint8_t mac[6];      /* all zero if the link has none of 6 bytes */
+	bool up;             /* administratively up (IFF_UP) */
+	bool running;        /* up and with carrier (IFF_RUNNING) */
+	bool loopback;       /* IFF_LOOPBACK */
 };
 
 /* A link to delete. */

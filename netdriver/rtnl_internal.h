@@ -19,8 +19,8 @@
 
 /* The kernel's verdict on one request. */
 struct rtnl_ack {
-	int code;                    /* 0 or negative errno */
-	bool seen;                   /* the kernel has answered it */
+	int code;                     /* 0 or negative errno */
+	bool seen;                    /* the kernel has answered it */
 	char extack[RTNL_EXTACK_MAX]; /* "" if the kernel gave no reason */
 };
 
@@ -32,13 +32,13 @@ struct rtnl_ack {
  */
 struct rtnl_batch {
 	union {
-		struct nlmsghdr align;       /* netlink headers need its alignment */
+		struct nlmsghdr align; /* netlink headers need its alignment */
 		char bytes[RTNL_BUF_SIZE];
 	} buf;
-	size_t size;                         /* bytes used in buf */
-	unsigned n;                          /* requests */
-	struct nlmsghdr *cur;                /* the one being composed; NULL if n == 0 */
-	bool overflow;                       /* something did not fit */
+	size_t size;                          /* bytes used in buf */
+	unsigned n;                           /* requests */
+	struct nlmsghdr *cur;                 /* the one being composed; NULL if n == 0 */
+	bool overflow;                        /* something did not fit */
 	struct rtnl_ack acks[RTNL_BATCH_MAX]; /* after the exchange: one a request */
 };
 
@@ -53,7 +53,7 @@ struct ndrv_rtnl {
 	union {
 		struct nlmsghdr align;
 		char bytes[2 * RTNL_BUF_SIZE];
-	} rx;                    /* answers: a link with many virtual functions is large */
+	} rx; /* answers: a link with many virtual functions is large */
 };
 
 /* rtnl_batch_begin() - the handle's batch, emptied; the verdicts of the last one are gone. */
@@ -84,8 +84,9 @@ void rtnl_put_header(struct rtnl_batch *b, size_t size);
  * rtnl_exchange() - send all requests of the handle's batch and take all answers
  * @object: called for each object in an answer; NULL if none is expected
  *
- * Return: 0 if every request was answered, whatever the answers are (see the acks of the batch); a negative
- *         errno with @err filled if the exchange itself broke: -EMSGSIZE, -ETIMEDOUT, -ENOBUFS...
+ * Return: 0 if every request was answered, whatever the answers are (see the acks of the batch);
+ *         a negative errno with @err filled if the exchange itself broke: -EMSGSIZE, -ETIMEDOUT,
+ *         -ENOBUFS...
  */
 int rtnl_exchange(struct ndrv_rtnl *rtnl, rtnl_object_fn *object, void *ctx, struct dp_error *err);
 
@@ -108,18 +109,18 @@ int rtnl_parse_link(const struct nlmsghdr *nlh, struct ndrv_link *ret_link);
 
 /* How a new link is finished after the kernel has made it, and what it then has to be. */
 struct rtnl_finish {
-	const char *name;    /* as created */
-	const char *kind;    /* as created */
-	const char *alias;   /* to be put on */
-	uint32_t set_mtu;    /* to be set once more after creation; 0 = no */
-	uint32_t want_mtu;   /* to be verified; 0 = any */
-	int want_master;     /* to be verified */
-	uint16_t want_vid;   /* to be verified; 0 = not a VLAN link */
-	bool ipv6_off;       /* addr_gen_mode none */
-	bool up;             /* to be set up, else it stays as it is */
-	const char *peer_name;  /* veth only, else NULL */
-	const char *peer_alias; /* veth only */
-	uint32_t peer_mtu;      /* veth only; to be verified; 0 = any */
+	const char *name;        /* as created */
+	const char *kind;        /* as created */
+	const char *alias;       /* to be put on */
+	uint32_t set_mtu;        /* to be set once more after creation; 0 = no */
+	uint32_t want_mtu;       /* to be verified; 0 = any */
+	int want_master;         /* to be verified */
+	uint16_t want_vid;       /* to be verified; 0 = not a VLAN link */
+	bool ipv6_off;           /* addr_gen_mode none */
+	bool up;                 /* to be set up, else it stays as it is */
+	const char *peer_name;   /* veth only, else NULL */
+	const char *peer_alias;  /* veth only */
+	uint32_t peer_mtu;       /* veth only; to be verified; 0 = any */
 	const uint8_t *peer_mac; /* veth only; to be verified; NULL = any */
 };
 

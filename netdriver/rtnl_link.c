@@ -357,13 +357,13 @@ int ndrv_rtnl_delete_link(struct ndrv_rtnl *rtnl, int ifindex, const char *alias
 
 /* Links on their way to be deleted together. */
 struct doomed {
-	struct ndrv_link *links; /* all links of the namespace */
-	size_t n_links;          /* entries of @links */
+	struct ndrv_link *links;          /* all links of the namespace */
+	size_t n_links;                   /* entries of @links */
 	const struct ndrv_link_ref *refs; /* those to delete, as asked */
-	size_t n_refs;           /* entries of @refs */
-	int *ifindexes;          /* those to delete, as found and allowed */
-	size_t n;                /* entries of @ifindexes */
-	uint32_t group;          /* that holds no others */
+	size_t n_refs;                    /* entries of @refs */
+	int *ifindexes;                   /* those to delete, as found and allowed */
+	size_t n;                         /* entries of @ifindexes */
+	uint32_t group;                   /* that holds no others */
 };
 
 static int cmp_link(const void *a, const void *b)

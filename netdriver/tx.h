@@ -46,9 +46,9 @@ struct ndrv_tx_arg {
 typedef int ndrv_tx_undo_fn(void *ctx, const struct ndrv_tx_arg *arg, struct dp_error *err);
 
 struct ndrv_tx_step {
-	const char *what;        /* names the step in the log; a string that outlives the tx */
-	ndrv_tx_undo_fn *undo;   /* how to undo it */
-	struct ndrv_tx_arg arg;  /* what with */
+	const char *what;       /* names the step in the log; a string that outlives the tx */
+	ndrv_tx_undo_fn *undo;  /* how to undo it */
+	struct ndrv_tx_arg arg; /* what with */
 };
 
 struct ndrv_tx {

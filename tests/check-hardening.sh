@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # What was built is hardened: configure's flags may be right and yet not have reached the linker.
+# shellcheck source=tests/support/tap.sh
 . "${top_srcdir:-.}/tests/support/tap.sh"
 
 [ -n "${HARD_LDFLAGS:-}" ] || skip_all "built without hardening (sanitizers, or --disable-hardening)"

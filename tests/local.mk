@@ -19,7 +19,9 @@ unit_tests = \
 	%D%/unit/test_loop \
 	%D%/unit/test_parse \
 	%D%/unit/test_pool \
+	%D%/unit/test_schema \
 	%D%/unit/test_space \
+	%D%/unit/test_store \
 	%D%/unit/test_turn \
 	%D%/unit/test_tx
 %C%_unit_test_bitmap_LDFLAGS = $(WITH_FAILALLOC)

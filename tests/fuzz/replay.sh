@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # The fuzz targets survive every input that was kept: seeds, and whatever once made one crash.
+# shellcheck source=tests/support/tap.sh
 . "${top_srcdir:-.}/tests/support/tap.sh"
 
 for target in request config inaddr; do

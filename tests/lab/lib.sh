@@ -26,13 +26,14 @@ why() { printf '%s\n' "$*" | sed 's/^/# /' | tee -a "$tap"; }
 
 # check SENTENCE COMMAND...: the command must succeed; what it printed is shown if not.
 check() {
-	local sentence=$1 output
+	local sentence=$1 output status=0
 	shift
-	if output=$("$@" 2>&1); then
+	output=$("$@" 2>&1) || status=$?
+	if [ $status = 0 ]; then
 		result ok "$sentence"
 	else
 		result "not ok" "$sentence"
-		why "$*: status $?: $output"
+		why "$*: status $status: $output"
 		return 1
 	fi
 }
@@ -61,12 +62,16 @@ like() {
 	fi
 }
 
-# fails SENTENCE COMMAND...: the command must not succeed (and not be missing, die of a signal, or hang).
+# failed STATUS: is it the status of a command that ran and said no? Not of one that hung (124, see docker below), was
+# missing or was killed (126 and more).
+failed() { [ "$1" -gt 0 ] && [ "$1" != 124 ] && [ "$1" -lt 126 ]; }
+
+# fails SENTENCE COMMAND...: the command must run and not succeed.
 fails() {
 	local sentence=$1 output status=0
 	shift
 	output=$("$@" 2>&1) || status=$?
-	if [ $status -gt 0 ] && [ $status -lt 124 ]; then
+	if failed $status; then
 		result ok "$sentence"
 	else
 		result "not ok" "$sentence"
@@ -80,7 +85,7 @@ refuses() {
 	local sentence=$1 regex=$2 output status=0
 	shift 2
 	output=$("$@" 2>&1) || status=$?
-	if [ $status -gt 0 ] && [ $status -lt 124 ] && [[ $output =~ $regex ]]; then
+	if failed $status && [[ $output =~ $regex ]]; then
 		result ok "$sentence"
 		say "  it said: $output"
 	else

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Every file that git knows is in the release tarball.
+# shellcheck source=tests/support/tap.sh
 . "${top_srcdir:-.}/tests/support/tap.sh"
 
 in_git || skip_all "not a git checkout"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Every header compiles alone, whatever was or was not included before it.
+# shellcheck source=tests/support/tap.sh
 . "${top_srcdir:-.}/tests/support/tap.sh"
 
 [ -n "${CC:-}" ] || skip_all "no compiler named in CC"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # The option tables of README.md are those that the programs print. With --update, make them so.
+# shellcheck source=tests/support/tap.sh
 . "${top_srcdir:-.}/tests/support/tap.sh"
 
 readme=$top_srcdir/README.md

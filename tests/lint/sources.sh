@@ -1,13 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # House rules of the sources that grep can check; CONTRIBUTING.md says what they are for.
+# shellcheck source=tests/support/tap.sh
 . "${top_srcdir:-.}/tests/support/tap.sh"
 cd "$top_srcdir"
 
 mapfile -t c_files < <(files 'common/*.c' 'netdriver/*.c' 'ipam/*.c' 'tests/*.c')
 mapfile -t headers < <(files 'common/*.h' 'netdriver/*.h' 'ipam/*.h' 'tests/*.h')
 mapfile -t product < <(files 'common/*.[ch]' 'netdriver/*.[ch]' 'ipam/*.[ch]')
-mapfile -t scripts < <(files '*.sh' 'bootstrap' 'packaging/quickstart*' 'packaging/*/build' 'tests/run' 'tests/lab/lab' \
+mapfile -t scripts < <(files 'tests/*.sh' 'bootstrap' 'packaging/quickstart*' 'packaging/*/build' 'tests/run' 'tests/lab/lab' \
 	'tests/lab/run' 'tests/lab/mkroot' 'tests/bench/run')
 [ ${#c_files[@]} -gt 20 ] || { echo "Bail out! no sources found in $top_srcdir"; exit 1; }
 
@@ -77,11 +78,6 @@ short_mains() {
 	done | nothing
 }
 
-no_long_lines() {
-	# A tab counts as what is left to the next multiple of eight.
-	expand "${product[@]}" | awk 'length($0) > 100' | nothing
-}
-
 own_words() {
 	# Paths of a machine this was written on say nothing to anybody else.
 	mapfile -t texts < <(files '*' | grep -v '^tests/data/\|^tests/fuzz/corpus/\|^tests/lint/sources.sh$')
@@ -106,6 +102,5 @@ check "no call that cannot be used safely" \
 check "numbers are parsed in parse.c only" never '(^|[^A-Za-z0-9_])(strto(u?l|u?ll|d|f|imax|umax)|sscanf)\(' 'common/parse\.c'
 check "no goto: cleanup belongs to the scope" never '(^|[^A-Za-z0-9_])goto[^A-Za-z0-9_]' '-'
 check "both main.c are under 80 lines" short_mains
-check "no line of the daemons is longer than 100 columns" no_long_lines
 check "no path of anybody's machine" own_words
 finish

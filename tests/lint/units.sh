@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # systemd reads the units without a complaint of its own about them.
+# shellcheck source=tests/support/tap.sh
 . "${top_srcdir:-.}/tests/support/tap.sh"
 
 command -v systemd-analyze >/dev/null || skip_all "systemd-analyze is not installed"

@@ -120,7 +120,8 @@ static void assert_chain(const char *tool, const char *expected)
 static void a_bridged_segment_gets_one_rule_at_the_top(void **state)
 {
 	(void)state;
-	FOR_EACH_TOOL(tool) {
+	FOR_EACH_TOOL(tool)
+	{
 		set_up_engine(tool);
 		assert_int_equal(ensure(&bridged), 1);
 		assert_chain(tool,
@@ -134,7 +135,8 @@ static void a_bridged_segment_gets_one_rule_at_the_top(void **state)
 static void a_routed_segment_gets_four_rules_in_order(void **state)
 {
 	(void)state;
-	FOR_EACH_TOOL(tool) {
+	FOR_EACH_TOOL(tool)
+	{
 		netns_do("%s -N DOCKER-USER", tool);
 		assert_int_equal(ensure(&routed), 1);
 		assert_chain(tool, "-i mnb1 -o docker0 " COMMENT " -j RETURN\n"
@@ -164,7 +166,8 @@ static void without_the_chain_nothing_is_done_and_no_table_is_made(void **state)
 	tables = netns_run("cat /proc/net/ip_tables_names /proc/net/ip6_tables_names 2>/dev/null; "
 			   "nft list tables 2>/dev/null || true");
 	assert_string_equal(tables, "");
-	FOR_EACH_TOOL(tool) {
+	FOR_EACH_TOOL(tool)
+	{
 		netns_do("%s -N DOCKER-OTHER", tool);
 		assert_int_equal(ensure(&bridged), 0);
 	}
@@ -173,7 +176,8 @@ static void without_the_chain_nothing_is_done_and_no_table_is_made(void **state)
 static void ensuring_twice_changes_nothing(void **state)
 {
 	(void)state;
-	FOR_EACH_TOOL(tool) {
+	FOR_EACH_TOOL(tool)
+	{
 		auto_free char *before = NULL;
 		auto_free char *after = NULL;
 
@@ -189,7 +193,8 @@ static void ensuring_twice_changes_nothing(void **state)
 static void rules_written_by_iptables_itself_are_taken_for_ours(void **state)
 {
 	(void)state;
-	FOR_EACH_TOOL(tool) {
+	FOR_EACH_TOOL(tool)
+	{
 		auto_free char *before = NULL;
 		auto_free char *after = NULL;
 
@@ -218,7 +223,8 @@ static const char *const damages[] = {
 static void damaged_rules_are_repaired(void **state)
 {
 	(void)state;
-	FOR_EACH_TOOL(tool) {
+	FOR_EACH_TOOL(tool)
+	{
 		auto_free char *whole = NULL;
 
 		set_up_engine(tool);
@@ -243,7 +249,8 @@ static void another_mode_or_bridge_replaces_the_rules(void **state)
 	static const struct ndrv_fw_rules moved = { .bridge = "mnb2", .id = "eth0.100" };
 
 	(void)state;
-	FOR_EACH_TOOL(tool) {
+	FOR_EACH_TOOL(tool)
+	{
 		netns_do("%s -N DOCKER-USER", tool);
 		(void)ensure(&routed);
 		(void)ensure(&moved);
@@ -256,7 +263,8 @@ static void another_mode_or_bridge_replaces_the_rules(void **state)
 static void after_removal_everything_is_as_before_byte_for_byte(void **state)
 {
 	(void)state;
-	FOR_EACH_TOOL(tool) {
+	FOR_EACH_TOOL(tool)
+	{
 		auto_free char *before = NULL;
 		auto_free char *after = NULL;
 
@@ -276,19 +284,25 @@ static void after_removal_everything_is_as_before_byte_for_byte(void **state)
 static void only_the_rules_of_the_very_id_are_removed(void **state)
 {
 	static const char *const others[] = {
-		"mynetworkplugin:eth0.1000", "mynetworkplugin:eth0.10", "mynetworkplugin:",
-		"MYNETWORKPLUGIN:eth0.100",  "eth0.100", "x mynetworkplugin:eth0.100",
+		"mynetworkplugin:eth0.1000",
+		"mynetworkplugin:eth0.10",
+		"mynetworkplugin:",
+		"MYNETWORKPLUGIN:eth0.100",
+		"eth0.100",
+		"x mynetworkplugin:eth0.100",
 	};
 
 	(void)state;
-	FOR_EACH_TOOL(tool) {
+	FOR_EACH_TOOL(tool)
+	{
 		auto_free char *before = NULL;
 		auto_free char *after = NULL;
 
 		set_up_engine(tool);
 		for (size_t i = 0; i < DP_ARRAY_LEN(others); i++)
 			netns_do("%s -I DOCKER-USER -i mnb1 -o mnb1 -m comment --comment '%s' "
-				 "-j ACCEPT", tool, others[i]);
+				 "-j ACCEPT",
+				 tool, others[i]);
 		/* not in our chain: left alone, whatever it says */
 		netns_do("%s -A FORWARD -i mnb1 " COMMENT " -j ACCEPT", tool);
 		before = save(tool);
@@ -302,7 +316,8 @@ static void only_the_rules_of_the_very_id_are_removed(void **state)
 static void iptables_can_delete_our_rule_by_its_text(void **state)
 {
 	(void)state;
-	FOR_EACH_TOOL(tool) {
+	FOR_EACH_TOOL(tool)
+	{
 		netns_do("%s -N DOCKER-USER", tool);
 		(void)ensure(&bridged);
 		netns_do("%s -D DOCKER-USER -i mnb1 -o mnb1 " COMMENT " -j ACCEPT", tool);
@@ -415,7 +430,8 @@ static void concurrent_writers_lose_no_rule(void **state)
 	enum { N = 40 };
 
 	(void)state;
-	FOR_EACH_TOOL(tool) {
+	FOR_EACH_TOOL(tool)
+	{
 		auto_free char *count = NULL;
 		int status;
 		pid_t pid;
@@ -428,8 +444,8 @@ static void concurrent_writers_lose_no_rule(void **state)
 
 			(void)snprintf(command, sizeof command,
 				       "for i in $(seq 1 %d); do %s %s -I DOCKER-USER -i foreign$i "
-				       "-j DROP || exit 1; done", N, tool,
-				       strstr(tool, "legacy") ? "-w 10" : "");
+				       "-j DROP || exit 1; done",
+				       N, tool, strstr(tool, "legacy") ? "-w 10" : "");
 			(void)execl("/bin/sh", "sh", "-c", command, (char *)NULL);
 			_exit(127);
 		}
@@ -454,9 +470,9 @@ static void concurrent_writers_lose_no_rule(void **state)
 static void what_cannot_be_a_rule_is_refused(void **state)
 {
 	static const struct ndrv_fw_rules bad[] = {
-		{ .bridge = "", .id = "a" },	  { .bridge = "mnb+", .id = "a" },
-		{ .bridge = "a/b", .id = "a" },	  { .bridge = "name-of-16-bytes", .id = "a" },
-		{ .bridge = "mnb1", .id = "" },	  { .bridge = "mnb1", .id = "a\nb" },
+		{ .bridge = "", .id = "a" },    { .bridge = "mnb+", .id = "a" },
+		{ .bridge = "a/b", .id = "a" }, { .bridge = "name-of-16-bytes", .id = "a" },
+		{ .bridge = "mnb1", .id = "" }, { .bridge = "mnb1", .id = "a\nb" },
 	};
 
 	(void)state;
@@ -470,7 +486,8 @@ static void what_cannot_be_a_rule_is_refused(void **state)
 static void without_the_capability_the_error_is_unsupported(void **state)
 {
 	(void)state;
-	FOR_EACH_TOOL(tool) {
+	FOR_EACH_TOOL(tool)
+	{
 		int r;
 
 		set_up_engine(tool);
@@ -506,7 +523,8 @@ static void bridged_traffic_passes_with_the_rule_and_only_with_it(void **state)
 		print_message("# SKIP no br_netfilter or no ping\n");
 		return;
 	}
-	FOR_EACH_TOOL(tool) {
+	FOR_EACH_TOOL(tool)
+	{
 		if (strstr(tool, "ip6"))
 			continue;
 		netns_child_start(&a);
@@ -517,7 +535,8 @@ static void bridged_traffic_passes_with_the_rule_and_only_with_it(void **state)
 			 "ip link add v$n type veth peer name c0 netns $p; "
 			 "ip link set v$n master mnb1 up; "
 			 "nsenter -n -t $p sh -c \"ip addr add 10.9.0.$n/24 dev c0; "
-			 "ip link set c0 up\"; n=2; done", a.pid, b.pid);
+			 "ip link set c0 up\"; n=2; done",
+			 a.pid, b.pid);
 		assert_true(can_ping(&a));
 		set_up_engine(tool);
 		assert_false(can_ping(&a));
@@ -535,14 +554,16 @@ static void costs_are_reported(void **state)
 	enum { N = 20, FOREIGN = 200 };
 
 	(void)state;
-	FOR_EACH_TOOL(tool) {
+	FOR_EACH_TOOL(tool)
+	{
 		double missing = 0;
 		double present = 0;
 
 		set_up_engine(tool);
 		netns_do("(echo '*filter'; for i in $(seq 1 %d); do "
 			 "echo \"-A FORWARD -i eth$i -j ACCEPT\"; done; echo COMMIT) | "
-			 "%s-restore -n", FOREIGN, tool);
+			 "%s-restore -n",
+			 FOREIGN, tool);
 		for (int i = 0; i < N; i++) {
 			double start = netns_now_us();
 			double made;
@@ -555,7 +576,8 @@ static void costs_are_reported(void **state)
 			remove_id("eth0.100");
 		}
 		print_message("# %s, %d foreign rules: ensure takes %.0f us if missing, %.0f us if "
-			      "present\n", tool, FOREIGN, missing / N, present / N);
+			      "present\n",
+			      tool, FOREIGN, missing / N, present / N);
 	}
 }
 
@@ -568,7 +590,8 @@ static void find_tools(void)
 
 		/* a namespace of its own each time, so that the question changes nothing here */
 		(void)snprintf(command, sizeof command,
-			       "unshare -n sh -c '%s -N DOCKER-USER && %s -A DOCKER-USER " COMMENT "'",
+			       "unshare -n sh -c '%s -N DOCKER-USER && %s -A DOCKER-USER " COMMENT
+			       "'",
 			       all_tools[i], all_tools[i]);
 		if (netns_has_tool(command))
 			tools[n_tools++] = all_tools[i];

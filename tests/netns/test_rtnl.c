@@ -61,7 +61,8 @@ static int teardown(void **state)
 static char *snapshot_of(const char *which)
 {
 	return netns_run("ip -d link show %s | sed 's/[a-z]*_timer *[0-9.]*//g; s/qdisc [a-z_]*//; "
-			 "s/ state [A-Z]*//'", which);
+			 "s/ state [A-Z]*//'",
+			 which);
 }
 
 static char *snapshot(void)
@@ -165,7 +166,8 @@ static void the_mtu_of_a_bridge_does_not_follow_its_ports(void **state)
 
 		spec.mtu = mtus[i];
 		(void)make_bridge(&spec);
-		netns_do("ip link add port0 mtu 1300 type %s; ip link set port0 master mnb1", foreign);
+		netns_do("ip link add port0 mtu 1300 type %s; ip link set port0 master mnb1",
+			 foreign);
 		assert_int_equal(look("mnb1").mtu, mtus[i]);
 		netns_do("ip link del port0; ip link del mnb1");
 	}
@@ -282,9 +284,10 @@ struct veth_case {
 	struct ndrv_veth_spec spec;
 	int code;
 	enum dp_err_kind kind; /* NONE: depends on whether this kernel explains itself */
-	const char *text; /* part of the error */
+	const char *text;      /* part of the error */
 };
 
+/* clang-format off */
 static const struct veth_case veth_cases[] = {
 	{ "no such master",
 	  { .name = "mnv1", .alias = VETH_ALIAS, .master = 9999, .peer_name = "mnc1",
@@ -320,6 +323,7 @@ static const struct veth_case veth_cases[] = {
 	  { .name = "mnv1", .alias = "whatever", .peer_name = "mnc1", .peer_alias = PEER_ALIAS },
 	  -EINVAL, DP_ERR_INVALID, "not ours" },
 };
+/* clang-format on */
 
 static void a_refused_veth_leaves_the_namespace_as_it_was(void **state)
 {
@@ -384,7 +388,8 @@ static void links_are_found_by_alternative_names(void **state)
 
 	(void)state;
 	netns_do("ip link add d0 type %s; ip link property add dev d0 altname short; "
-		 "ip link property add dev d0 altname %s", foreign, long_name);
+		 "ip link property add dev d0 altname %s",
+		 foreign, long_name);
 	assert_string_equal(look("short").name, "d0");
 	assert_string_equal(look(long_name).name, "d0");
 }
@@ -400,8 +405,7 @@ static void a_link_that_is_not_there_is_not_found(void **state)
 			      DP_ERR_NOT_FOUND);
 	assert_failed(ndrv_rtnl_get_link_by_index(rtnl, 9999, &link, &err), -ENODEV,
 		      DP_ERR_NOT_FOUND);
-	assert_failed(ndrv_rtnl_get_link_by_index(rtnl, 0, &link, &err), -ENODEV,
-		      DP_ERR_NOT_FOUND);
+	assert_failed(ndrv_rtnl_get_link_by_index(rtnl, 0, &link, &err), -ENODEV, DP_ERR_NOT_FOUND);
 }
 
 static void the_list_shows_every_link_as_the_lookup_does(void **state)
@@ -419,8 +423,8 @@ static void the_list_shows_every_link_as_the_lookup_does(void **state)
 	for (size_t i = 0; i < n; i++) {
 		struct ndrv_link one;
 
-		assert_int_equal(
-			ndrv_rtnl_get_link_by_index(rtnl, links[i].ifindex, &one, &err), 0);
+		assert_int_equal(ndrv_rtnl_get_link_by_index(rtnl, links[i].ifindex, &one, &err),
+				 0);
 		one.running = links[i].running; /* follows a little later */
 		assert_memory_equal(&one, &links[i], sizeof one);
 		assert_int_equal(ndrv_link_is_ours(&one), !one.loopback);
@@ -544,8 +548,7 @@ static void an_address_of_another_length_is_a_conflict(void **state)
 
 	(void)state;
 	assert_int_equal(ndrv_rtnl_add_address(rtnl, bridge, &is, &err), 0);
-	assert_failed(ndrv_rtnl_add_address(rtnl, bridge, &wanted, &err), -EEXIST,
-		      DP_ERR_CONFLICT);
+	assert_failed(ndrv_rtnl_add_address(rtnl, bridge, &wanted, &err), -EEXIST, DP_ERR_CONFLICT);
 	assert_contains(err.msg, "2001:db8::1/48");
 }
 
@@ -671,12 +674,14 @@ static void what_was_left_between_creation_and_mark_is_removed(void **state)
 	size_t n = 0;
 
 	(void)state;
-	netns_do("ip link add half0 group %u type bridge; ip link add half1 group %u type veth peer "
-		 "name half2", NDRV_GROUP_UNFINISHED, NDRV_GROUP_UNFINISHED);
+	netns_do(
+		"ip link add half0 group %u type bridge; ip link add half1 group %u type veth peer "
+		"name half2",
+		NDRV_GROUP_UNFINISHED, NDRV_GROUP_UNFINISHED);
 	/* an alias, or a kind we never make: not ours after all */
 	netns_do("ip link add d0 group %u type %s; ip link add d1 group %u type bridge; "
-		 "ip link set d1 alias theirs", NDRV_GROUP_UNFINISHED, foreign,
-		 NDRV_GROUP_UNFINISHED);
+		 "ip link set d1 alias theirs",
+		 NDRV_GROUP_UNFINISHED, foreign, NDRV_GROUP_UNFINISHED);
 	(void)make_bridge(&bridge_spec);
 	assert_int_equal(ndrv_rtnl_delete_unfinished(rtnl, &n, &err), 0);
 	assert_int_equal(n, 2);
@@ -701,9 +706,10 @@ static void costs_are_reported(void **state)
 	assert_int_equal(ndrv_rtnl_delete_link(rtnl, refs[0].ifindex, NULL, &err), 0);
 	single = netns_now_us();
 	assert_int_equal(ndrv_rtnl_delete_links(rtnl, refs + 1, N - 1, &err), 0);
-	print_message("# veth pair created in %.0f us, deleted alone in %.0f us, in a group of %d in "
-		      "%.0f us each\n", (made - start) / N, single - made, N - 1,
-		      (netns_now_us() - single) / (N - 1));
+	print_message(
+		"# veth pair created in %.0f us, deleted alone in %.0f us, in a group of %d in "
+		"%.0f us each\n",
+		(made - start) / N, single - made, N - 1, (netns_now_us() - single) / (N - 1));
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)

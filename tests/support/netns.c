@@ -59,8 +59,7 @@ static bool enter_as_user(void)
 	(void)snprintf(map, sizeof map, "0 %u 1", (unsigned)geteuid());
 	if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
 		return false;
-	return write_file("/proc/self/setgroups", "deny") &&
-	       write_file("/proc/self/uid_map", map);
+	return write_file("/proc/self/setgroups", "deny") && write_file("/proc/self/uid_map", map);
 }
 
 bool netns_enter(void)

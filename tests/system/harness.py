@@ -65,6 +65,8 @@ def main(setup=None):
     for number, (sentence, fn) in enumerate(tests, 1):
         try:
             fn()
+            for daemon in list(Daemon.alive):
+                daemon.stop()  # a leak that a sanitizer finds fails the test
             verdict = "ok %d - %s" % (number, sentence)
         except Skip as why:
             verdict = "ok %d - %s # SKIP %s" % (number, sentence, why)

@@ -101,9 +101,20 @@ static void parent_and_vlan_id_are_split_at_the_last_dot(void **state)
 static void what_is_no_vlan_spelling_is_refused_and_touches_nothing(void **state)
 {
 	static const char *const names[] = {
-		"",	  "eth0",    "eth0.",	".100",	    "eth0.0",
-		"eth0.4095", "eth0.-1", "eth0.1a", "eth0.+1", "eth0. 1",
-		"eth0.01234567890", "a-very-long-parent.1", "a/b.1", "..1",
+		"",
+		"eth0",
+		"eth0.",
+		".100",
+		"eth0.0",
+		"eth0.4095",
+		"eth0.-1",
+		"eth0.1a",
+		"eth0.+1",
+		"eth0. 1",
+		"eth0.01234567890",
+		"a-very-long-parent.1",
+		"a/b.1",
+		"..1",
 	};
 	char parent[NDRV_IFNAME_BUF] = "untouched";
 	uint16_t vid = 77;
@@ -118,8 +129,9 @@ static void what_is_no_vlan_spelling_is_refused_and_touches_nothing(void **state
 
 static void names_the_kernel_takes_are_valid(void **state)
 {
-	static const char *const names[] = { "a", "eth0", "123456789012345", "...", "\xc3\xb6",
-					     "br-0", "a.b", "x@y" };
+	static const char *const names[] = { "a",   "eth0",     "123456789012345",
+					     "...", "\xc3\xb6", "br-0",
+					     "a.b", "x@y" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -132,11 +144,18 @@ static void names_the_kernel_refuses_are_invalid_with_a_reason(void **state)
 		const char *name;
 		const char *why;
 	} cases[] = {
-		{ "", "empty" },	   { "1234567890123456", "15 bytes" },
-		{ ".", "reserved" },	   { "..", "reserved" },
-		{ "a/b", "'/'" },	   { "a:b", "':'" },
-		{ "eth%d", "'%'" },	   { "a b", "blank" },
-		{ "a\xa0" "b", "blank" },  { "a\tb", "control" },
+		{ "", "empty" },
+		{ "1234567890123456", "15 bytes" },
+		{ ".", "reserved" },
+		{ "..", "reserved" },
+		{ "a/b", "'/'" },
+		{ "a:b", "':'" },
+		{ "eth%d", "'%'" },
+		{ "a b", "blank" },
+		{ "a\xa0"
+		  "b",
+		  "blank" },
+		{ "a\tb", "control" },
 		{ "a\x7f", "control" },
 	};
 

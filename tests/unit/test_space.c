@@ -329,7 +329,7 @@ static struct ipam_default_pool base(const char *s, unsigned size)
 	return (struct ipam_default_pool){ .base = prefix(s), .size = size };
 }
 
-static void assert_chosen(const struct ipam_space *space, const struct ipam_choice *choice,
+static void assert_chosen(struct ipam_space *space, const struct ipam_choice *choice,
 			  const char *want)
 {
 	char text[DP_PREFIX_STRLEN];
@@ -680,6 +680,9 @@ static void random_walk(const struct dp_prefix *world, uint64_t rng)
 
 			for (unsigned b = 0; b < 2; b++) {
 				bases[b].base = random_prefix(&rng, world, max);
+				if (random_below(&rng, 2)) /* the same again and again */
+					bases[b].base =
+						(struct dp_prefix){ world->addr, world->len + b };
 				bases[b].size =
 					bases[b].base.len +
 					(unsigned)random_below(&rng, max + 1 - bases[b].base.len);

@@ -48,7 +48,7 @@ static void reload(void *ctx)
 struct item {
 	struct dp_turn_item item; /* first */
 	const char *name;
-	const char *script; /* D done, A again, P park, X fail; S: submit @other, then done */
+	const char *script; /* D done, A again, P park, X fail; S, W: submit, wake @other and be done */
 	unsigned step;
 	struct item *other;
 	int finished;       /* times */
@@ -307,6 +307,9 @@ static void any_of_several_parked_items_can_be_woken(void **state)
 	(void)run();
 	assert_log("a1 b1 c1 flush b2 a2 flush b+ a+");
 	assert_int_equal(c.finished, 0);
+	dp_turn_wake(the_world->turn, &c.item);
+	(void)run();
+	assert_log("c2 flush c+");
 }
 
 static void a_step_can_wake_one_parked_in_an_earlier_turn(void **state)

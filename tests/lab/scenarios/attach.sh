@@ -9,6 +9,8 @@ make_image
 # An operator's own VLAN subinterface: to be used by a network, and left alone.
 ip link add link eth0 name eth0.55 type vlan id 55
 ip link set eth0.55 up
+# The engine turns IPv4 forwarding on by itself; IPv6 is the operator's business, and a routed network asks for it.
+sysctl -qw net.ipv6.conf.all.forwarding=1
 snapshot >/run/lab/before
 start_daemons
 

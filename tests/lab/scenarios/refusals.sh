@@ -42,6 +42,8 @@ bad "a bridge name that another link has" "foreign0" -o com.docker.network.bridg
 bad "a bridge name that another network has" "br-lab" -o com.docker.network.bridge.name=br-lab
 bad "a bridge name too long for the kernel" "bridge.name" -o com.docker.network.bridge.name=a-name-of-sixteen
 bad "an MTU above the parent's" "9000" -o parent=eth0 -o vlan=7 -o com.docker.network.driver.mtu=9000
+bad "a routed IPv6 network on a host that does not forward IPv6, with what to do" "sysctl.*net.ipv6.conf.all.forwarding=1" \
+	--ipv6 --subnet fd00:31::/64 -o mode=routed
 bad "mode nat, which is not there yet" "mode.*nat" -o mode=nat
 bad "an unknown option, with the nearest known one" "parnet.*parent" -o parnet=eth0
 bad "an unknown mode, with those that are known" "l2" -o mode=l22
