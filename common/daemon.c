@@ -235,9 +235,9 @@ static void on_signal(void *ctx, uint32_t events)
 static bool on_iteration(void *ctx)
 {
 	struct daemon *d = ctx;
+	bool ran = dp_turn_run(d->turn); /* which may have woken others */
 
-	(void)dp_turn_run(d->turn);
-	return dp_http_flush(d->http);
+	return dp_http_flush(d->http) || ran;
 }
 
 static int open_signals(struct daemon *d, struct dp_error *err)

@@ -10,6 +10,7 @@ PACKAGING_UNITS = \
 PACKAGING_GENERATED = $(PACKAGING_MANS) $(PACKAGING_UNITS)
 
 EXTRA_DIST += \
+	packaging/check.sh \
 	packaging/debian/build \
 	packaging/debian/control.in \
 	packaging/debian/copyright \
@@ -29,6 +30,7 @@ EXTRA_DIST += \
 	packaging/systemd/mynetworkplugin.conf \
 	packaging/systemd/mynetworkplugin.socket.in
 CLEANFILES += $(PACKAGING_GENERATED)
+TESTS += packaging/check.sh
 
 nodist_man8_MANS = $(PACKAGING_MANS)
 if SYSTEMD_UNITS
@@ -53,7 +55,7 @@ packaging/systemd/myipamplugin.service: packaging/systemd/myipamplugin.service.i
 packaging/systemd/myipamplugin.socket: packaging/systemd/myipamplugin.socket.in
 
 # Managed plugins in packaging/out, for `docker plugin create`.
-.PHONY: plugin deb clean-packaging
+.PHONY: plugin deb
 plugin: netdriver/mynetworkplugin$(EXEEXT) ipam/myipamplugin$(EXEEXT)
 	$(AM_V_GEN)$(MKDIR_P) packaging/out
 	$(AM_V_at)STRIP='$(STRIP)' $(srcdir)/packaging/plugin/build mynetworkplugin \
@@ -65,5 +67,5 @@ plugin: netdriver/mynetworkplugin$(EXEEXT) ipam/myipamplugin$(EXEEXT)
 deb:
 	$(AM_V_GEN)$(srcdir)/packaging/debian/build packaging/out
 
-clean-packaging:
+clean-local:
 	rm -rf packaging/out

@@ -19,6 +19,7 @@ unit_tests = \
 	%D%/unit/test_loop \
 	%D%/unit/test_parse \
 	%D%/unit/test_pool \
+	%D%/unit/test_rpc \
 	%D%/unit/test_schema \
 	%D%/unit/test_space \
 	%D%/unit/test_store \
@@ -39,7 +40,11 @@ netns_support = %D%/support/netns.c %D%/support/netns.h
 %C%_netns_test_rtnl_vlan_SOURCES = %D%/netns/test_rtnl_vlan.c $(netns_support)
 
 bench_tests = \
-	%D%/bench/bench_bitmap
+	%D%/bench/bench_bitmap \
+	%D%/bench/fdatasync \
+	%D%/bench/loadgen
+%C%_bench_fdatasync_LDADD =
+%C%_bench_loadgen_LDADD =
 
 if UNIT_TESTS
 check_PROGRAMS += $(unit_tests) $(netns_tests)
@@ -81,6 +86,10 @@ EXTRA_DIST += $(script_tests) \
 	%D%/support/tempdir.h \
 	%D%/support/unit.h \
 	%D%/system/harness.py \
+	%D%/system/test_crash.py \
+	%D%/system/test_daemon.py \
+	%D%/system/test_ipam.py \
+	%D%/system/test_network.py \
 	%D%/system/test_replay.py
 
 LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh

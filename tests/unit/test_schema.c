@@ -542,7 +542,6 @@ int main(void)
 	for (size_t i = 0; i < DP_ARRAY_LEN(tests); i++)
 		cases[n_cases++] = tests[i];
 	add_table("sample", &strict);
-	add_table("sample as text", &texts);
 	add_table("mynetworkplugin config", &ndrv_config_schema);
 	add_table("myipamplugin config", &ipam_config_schema);
 	add_table("-o", &ndrv_option_schema);
