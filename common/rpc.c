@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,9 +59,16 @@ struct dp_turn_item *dp_call_item(struct dp_call *call)
 static void respond_error(struct dp_http_request *http, unsigned status, const char *msg)
 {
 	json_auto_t *body = json_pack("{s:s, s:s}", "Err", msg, "Error", msg);
+	char ascii[sizeof((struct dp_error *)NULL)->msg];
 
-	if (!body) /* the text is not UTF-8: a hostile value was quoted */
-		body = json_pack("{s:s, s:s}", "Err", "invalid request", "Error", "invalid request");
+	if (!body) { /* not UTF-8: a value was quoted that is none, or was cut inside a letter */
+		(void)snprintf(ascii, sizeof ascii, "%s", msg);
+		for (char *p = ascii; *p; p++) {
+			if ((unsigned char)*p > 0x7e)
+				*p = '?';
+		}
+		body = json_pack("{s:s, s:s}", "Err", ascii, "Error", ascii);
+	}
 	dp_http_respond(http, status, body ? json_dumps(body, JSON_COMPACT) : NULL);
 }
 

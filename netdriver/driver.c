@@ -717,30 +717,30 @@ static void attach_done(void *ctx, void *data, bool ok)
 	free(a);
 }
 
+/* The rules of all segments, once the engine's chain is known to be there: @first has just been
+ * accepted by it. */
+static int accept_all(struct driver *d, const struct ndrv_segment *first, struct dp_error *err)
+{
+	bool done = true;
+	int r = ndrv_host_accept(d->host, first, &done, err);
+
+	if (r < 0 || !done)
+		return r; /* no engine's chain (yet): ask again with the next endpoint */
+	for (struct ndrv_segment *s = ndrv_registry_segments(d->registry); s && r == 0; s = s->next)
+		r = s == first ? 0 : ndrv_host_accept(d->host, s, &done, err);
+	d->rules_unsure = r < 0;
+	return r;
+}
+
 /* The segment may not be complete yet: its parent was missing at start, or the engine, which owns
  * the chain for our rules, started after us. */
 static int ensure_segment(struct driver *d, struct ndrv_network *n, struct dp_error *err)
 {
-	bool all_done = true;
+	int r = n->segment->broken ? build_segment(d, n, err) : 0;
 
-	if (n->segment->broken) {
-		int r = build_segment(d, n, err);
-
-		if (r < 0)
-			return r;
-	}
-	if (!d->rules_unsure)
-		return 0;
-	for (struct ndrv_segment *s = ndrv_registry_segments(d->registry); s; s = s->next) {
-		bool done;
-		int r = ndrv_host_accept(d->host, s, &done, err);
-
-		if (r < 0)
-			return dp_error_prefix(err, "firewall");
-		all_done = all_done && done;
-	}
-	d->rules_unsure = !all_done;
-	return 0;
+	if (r == 0 && d->rules_unsure && accept_all(d, n->segment, err) < 0)
+		r = dp_error_prefix(err, "firewall");
+	return r;
 }
 
 static int endpoint_step_attach(void *ctx, struct dp_call *call, void *data, struct dp_error *err)

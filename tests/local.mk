@@ -17,11 +17,15 @@ unit_tests = \
 	%D%/unit/test_listener \
 	%D%/unit/test_log \
 	%D%/unit/test_loop \
+	%D%/unit/test_network \
+	%D%/unit/test_options \
 	%D%/unit/test_parse \
+	%D%/unit/test_plan \
 	%D%/unit/test_pool \
 	%D%/unit/test_rpc \
 	%D%/unit/test_schema \
 	%D%/unit/test_space \
+	%D%/unit/test_state \
 	%D%/unit/test_store \
 	%D%/unit/test_turn \
 	%D%/unit/test_tx
@@ -71,7 +75,8 @@ script_tests = \
 	%D%/lint/readme-tables.sh \
 	%D%/lint/scripts.sh \
 	%D%/lint/sources.sh \
-	%D%/lint/units.sh
+	%D%/lint/units.sh \
+	%D%/unit/config.sh
 TESTS += $(script_tests)
 
 EXTRA_DIST += $(script_tests) \
