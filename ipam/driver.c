@@ -326,30 +326,49 @@ static bool is_swarm_request(enum ipam_book book, const json_t *options)
 	return book == IPAM_GLOBAL || !options || json_object_get(options, OPT_SERIAL);
 }
 
+/* The host's routes and nameservers, and what the other book holds: a node that leads a Swarm sees
+ * the Swarm's subnets in the global book first and is asked for them in the local one later. */
+static int prefixes_to_avoid(const struct driver *d, enum ipam_book book,
+			     struct ipam_hostroutes *routes, struct dp_error *err)
+{
+	enum ipam_book other = book == IPAM_LOCAL ? IPAM_GLOBAL : IPAM_LOCAL;
+	size_t n_other = ipam_space_n_subnets(d->space, other);
+	struct dp_prefix *p;
+	int r = ipam_hostroutes_read("", routes, err);
+
+	if (r < 0 || !n_other)
+		return r;
+	p = reallocarray(routes->prefixes, routes->n_prefixes + n_other, sizeof *p);
+	if (!p)
+		return dp_error_oom(err);
+	routes->prefixes = p;
+	for (size_t i = 0; i < n_other; i++)
+		p[routes->n_prefixes++] = *ipam_subnet_prefix(ipam_space_subnet(d->space, other, i));
+	return 0;
+}
+
 static int choose_prefix(struct driver *d, enum ipam_book book, bool v6, unsigned len,
 			 struct dp_prefix *ret_prefix, struct dp_error *err)
 {
 	const struct pool_list *list = v6 ? &d->defaults_v6 : &d->defaults[book];
-	struct ipam_hostroutes routes = IPAM_HOSTROUTES_INIT;
+	struct ipam_hostroutes avoid = IPAM_HOSTROUTES_INIT;
 	struct ipam_default_pool ula = { .size = 64 };
 	struct ipam_choice choice = { .book = book, .bases = list->items, .n_bases = list->n,
 				      .len = len };
-	int r;
+	int r = 0;
 
 	if (v6 && !list->n) {
 		r = spoil(d, ipam_state_ula(d->state, &ula.base, err), err);
-		if (r < 0)
-			return r;
 		choice.bases = &ula;
 		choice.n_bases = 1;
 	}
-	r = ipam_hostroutes_read("", &routes, err);
-	if (r < 0)
-		return r;
-	choice.avoid = routes.prefixes;
-	choice.n_avoid = routes.n_prefixes;
-	r = ipam_space_choose(d->space, &choice, ret_prefix, err);
-	ipam_hostroutes_done(&routes);
+	if (r == 0)
+		r = prefixes_to_avoid(d, book, &avoid, err);
+	choice.avoid = avoid.prefixes;
+	choice.n_avoid = avoid.n_prefixes;
+	if (r == 0)
+		r = ipam_space_choose(d->space, &choice, ret_prefix, err);
+	ipam_hostroutes_done(&avoid);
 	return r;
 }
 

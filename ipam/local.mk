@@ -5,6 +5,7 @@ ipam_libipam_a_SOURCES = \
 	ipam/driver.c ipam/driver.h \
 	ipam/hostroutes.c ipam/hostroutes.h \
 	ipam/pool.c ipam/pool.h \
+	ipam/pool_id.c ipam/pool_id.h \
 	ipam/space.c ipam/space.h \
 	ipam/state.c ipam/state.h
 
