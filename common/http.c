@@ -30,6 +30,7 @@ struct dp_http {
 	void *ctx;
 	unsigned n_resumed; /* answers given since MHD last ran */
 	bool pending;       /* MHD wants to run again without waiting for its epoll */
+	bool closed;        /* a connection was closed since MHD last began to run */
 };
 
 struct dp_http_request {
@@ -161,15 +162,31 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **slot,
 	*slot = NULL;
 }
 
-/* MHD watches edges: a connection that it has not yet seen to be drained, such as one just resumed,
- * is in its own list of ready ones and makes its epoll silent. Only its timeout, 0, tells of them. */
+static void on_connection(void *cls, struct MHD_Connection *c, void **slot,
+			  enum MHD_ConnectionNotificationCode code)
+{
+	struct dp_http *http = cls;
+
+	(void)c;
+	(void)slot;
+	http->closed = http->closed || code == MHD_CONNECTION_NOTIFY_CLOSED;
+}
+
+/*
+ * MHD watches edges: a connection that it has not yet seen to be drained, such as one just resumed,
+ * is in its own list of ready ones and makes its epoll silent. Only its timeout, 0, tells of them.
+ * And where it had to stop accepting, out of connections or of descriptors, it begins again only in
+ * the run after the one that closed a connection.
+ */
 static void run(struct dp_http *http)
 {
 	MHD_UNSIGNED_LONG_LONG left = 1;
 
 	http->n_resumed = 0;
+	http->closed = false;
 	(void)MHD_run(http->mhd);
-	http->pending = MHD_get_timeout(http->mhd, &left) == MHD_YES && left == 0;
+	http->pending = http->closed ||
+			(MHD_get_timeout(http->mhd, &left) == MHD_YES && left == 0);
 }
 
 static void on_ready(void *ctx, uint32_t events)
@@ -195,7 +212,7 @@ int dp_http_new(struct dp_loop *loop, int listen_fd, dp_http_fn fn, void *ctx,
 		MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
 		MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
-		MHD_OPTION_END);
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);
 	if (!http->mhd) {
 		free(http);
 		return dp_error_set(err, DP_ERR_INTERNAL, -EIO, "libmicrohttpd did not start");

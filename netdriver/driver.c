@@ -208,15 +208,28 @@ static int drop_dead_endpoints(struct driver *d, struct ndrv_network *n, struct 
 	return r;
 }
 
-/* Brings one network to what its record says. Return: 0; negative = try again later. */
-static int repair_network(struct driver *d, struct ndrv_network *n, struct dp_error *err)
+/* Bridges come first, so that reconciling finds them to put the endpoints' links into. */
+static bool build_all(struct driver *d)
+{
+	struct dp_error err = DP_ERROR_INIT;
+	bool complete = true;
+
+	for (struct ndrv_network *n = ndrv_registry_networks(d->registry); n; n = n->next) {
+		if (n->state != NDRV_READY || build_segment(d, n, &err) == 0)
+			continue;
+		dp_log_warning("network %.12s is not in order yet: %s", n->spec.id, err.msg);
+		complete = false;
+	}
+	return complete;
+}
+
+/* What is not in use goes: dead endpoints, networks that were never finished or are to be deleted. */
+static int clear_network(struct driver *d, struct ndrv_network *n, struct dp_error *err)
 {
 	int r = drop_dead_endpoints(d, n, err);
 
-	if (r < 0)
+	if (r < 0 || n->state == NDRV_READY)
 		return r;
-	if (n->state == NDRV_READY)
-		return build_segment(d, n, err);
 	r = take_down(d, n, err);
 	if (r == 0)
 		r = ndrv_host_reap(d->host, err);
@@ -227,17 +240,17 @@ static int repair_network(struct driver *d, struct ndrv_network *n, struct dp_er
 static bool repair(struct driver *d)
 {
 	struct dp_error err = DP_ERROR_INIT;
+	bool complete = build_all(d);
 	struct ndrv_network *next;
-	bool complete = true;
 
 	if (ndrv_host_reconcile(d->host, d->registry, &err) < 0) {
 		dp_log_warning("host could not be compared with the records: %s", err.msg);
-		complete = false;
+		return false; /* what is not known to be dead must live */
 	}
 	for (struct ndrv_network *n = ndrv_registry_networks(d->registry); n; n = next) {
 		next = n->next;
-		if (repair_network(d, n, &err) < 0) {
-			dp_log_warning("network %.12s is not in order yet: %s", n->spec.id, err.msg);
+		if (clear_network(d, n, &err) < 0) {
+			dp_log_warning("network %.12s is not gone yet: %s", n->spec.id, err.msg);
 			complete = false;
 		}
 	}

@@ -58,13 +58,22 @@ check_PROGRAMS += $(bench_tests)
 
 # libFuzzer's main where it is enabled, else one that replays files.
 fuzz_tests = \
-	%D%/fuzz/fuzz_inaddr
+	%D%/fuzz/fuzz_config \
+	%D%/fuzz/fuzz_inaddr \
+	%D%/fuzz/fuzz_request
 check_PROGRAMS += $(fuzz_tests)
 WITH_FUZZ_ENGINE = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+%C%_fuzz_fuzz_config_SOURCES = %D%/fuzz/fuzz_config.c
+%C%_fuzz_fuzz_config_LDFLAGS = $(WITH_FUZZ_ENGINE)
 %C%_fuzz_fuzz_inaddr_SOURCES = %D%/fuzz/fuzz_inaddr.c
 %C%_fuzz_fuzz_inaddr_LDFLAGS = $(WITH_FUZZ_ENGINE)
+%C%_fuzz_fuzz_request_SOURCES = %D%/fuzz/fuzz_request.c
+%C%_fuzz_fuzz_request_LDFLAGS = $(WITH_FUZZ_ENGINE) -Wl,--wrap=dp_http_method \
+	-Wl,--wrap=dp_http_path -Wl,--wrap=dp_http_body -Wl,--wrap=dp_http_respond
 if !FUZZING
+%C%_fuzz_fuzz_config_SOURCES += %D%/fuzz/fuzz_main.c
 %C%_fuzz_fuzz_inaddr_SOURCES += %D%/fuzz/fuzz_main.c
+%C%_fuzz_fuzz_request_SOURCES += %D%/fuzz/fuzz_main.c
 endif
 
 script_tests = \
@@ -80,6 +89,7 @@ script_tests = \
 TESTS += $(script_tests)
 
 EXTRA_DIST += $(script_tests) \
+	%D%/bench/run \
 	%D%/data \
 	%D%/fuzz/corpus \
 	%D%/judge \
@@ -90,12 +100,11 @@ EXTRA_DIST += $(script_tests) \
 	%D%/support/tap.sh \
 	%D%/support/tempdir.h \
 	%D%/support/unit.h \
-	%D%/system/harness.py \
-	%D%/system/test_crash.py \
-	%D%/system/test_daemon.py \
-	%D%/system/test_ipam.py \
-	%D%/system/test_network.py \
-	%D%/system/test_replay.py
+	%D%/system
+
+# A folder is packed with all that lies in it.
+dist-hook:
+	find $(distdir)/tests -depth -name __pycache__ -exec rm -rf {} +
 
 LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
 TEST_EXTENSIONS = .sh

@@ -106,7 +106,7 @@ def private_namespaces():
     os.environ["SYSTEM_TEST_INSIDE"] = "1"
     script = "ip link set lo up; exec \"$@\""
     os.execvp("unshare", ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", script, "sh",
-                          sys.executable] + sys.argv)
+                          sys.executable, "-B"] + sys.argv)
 
 
 _scratch = []

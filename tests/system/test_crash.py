@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -B
 # SPDX-License-Identifier: Apache-2.0
 """Both daemons killed at random moments under load, and on a full disk: what was answered holds, and nothing else is left.
 
@@ -223,6 +223,116 @@ def half_made():
     run("ip", "link", "set", "mnv" + endpoint[:12], "alias", "mynetworkplugin:veth:" + endpoint)
     d.start()
     equal([n for n in links() if n.startswith(("mnv", "mnc"))], [], "links left")
+
+
+# ---- everybody at the same things ----
+
+def in_parallel(n_clients, loop):
+    """loop(number) in so many threads; what went wrong in them."""
+    wrong = []
+
+    def client(number):
+        try:
+            loop(number)
+        except Exception as e:  # reported by the test itself
+            wrong.append("client %d: %s" % (number, e))
+    threads = [threading.Thread(target=client, args=(i,)) for i in range(n_clients)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    equal(wrong, [], "what the clients complain of")
+
+
+@test("mynetworkplugin stays in step when many make and delete the same networks and endpoints at once")
+def chaos_net():
+    d = Daemon("net", args=["--firewall", "off"])
+    networks = [hex_id("chaos%d" % i) for i in range(3)]
+    endpoints = [hex_id("chaosep%d" % i) for i in range(6)]
+
+    def loop(number):
+        dice = random.Random(SEED + number)
+        c = d.connect()
+        for _ in range(60):
+            i = dice.randrange(len(networks))
+            network, endpoint = networks[i], dice.choice(endpoints)
+            method, request = dice.choice([
+                ("CreateNetwork", network_request(network, {"mode": dice.choice(["isolated", "isolated", "routed"])},
+                                                  v4=(("10.%d.0.0/24" % i, "10.%d.0.1/24" % i),))),
+                ("DeleteNetwork", {"NetworkID": network}),
+                ("CreateEndpoint", endpoint_request(network, endpoint, "10.%d.0.%d/24" % (i, dice.randrange(2, 6)))),
+                ("CreateEndpoint", endpoint_request(network, endpoint, "10.%d.0.%d/24" % (i, dice.randrange(2, 6)))),
+                ("Join", dict(ids(network, endpoint), SandboxKey="/x", Options={})),
+                ("Leave", ids(network, endpoint)),
+                ("DeleteEndpoint", ids(network, endpoint)),
+                ("EndpointOperInfo", ids(network, endpoint))])
+            status, answer = c.call("NetworkDriver." + method, request)
+            equal(status, 200, method)
+            if method.startswith(("Delete", "Leave", "EndpointOperInfo")):
+                equal(error_of(answer), "", method)
+
+    in_parallel(8, loop)
+    d.stop()
+    # Links of endpoints that have left and were not joined again are gone, and so they may be.
+    endpoints_kept = {row[0] for row in d.rows("SELECT id FROM endpoint")}
+    marks = set(marked_links().values())
+    equal({m for m in marks if ":bridge:" in m}, {"mynetworkplugin:bridge:" + r[0] for r in d.rows("SELECT key FROM segment")},
+          "bridges")
+    equal({m.split(":")[2] for m in marks if ":veth:" in m} - endpoints_kept, set(), "links without record")
+    equal(d.rows("SELECT id FROM network WHERE state <> 'ready'"), [], "networks in between")
+    equal(d.rows("SELECT id FROM endpoint WHERE network NOT IN (SELECT id FROM network)"), [], "orphaned endpoints")
+    d.start()
+    for network in networks:
+        d.good("DeleteNetwork", {"NetworkID": network})
+    equal(marked_links(), {}, "links at the end")
+
+
+@test("myipamplugin stays in step when many take and give back the same pools and addresses at once")
+def chaos_ipam():
+    d = Daemon("ipam", args=["--cooldown", "0"])
+    pools = [("10.1.0.0/28", ""), ("10.1.0.0/28", "10.1.0.0/29"), ("10.1.0.0/28", "10.1.0.8/29"), ("fd00::/125", "")]
+    names = ["local/" + p + ("/" + s if s else "") for p, s in pools]
+
+    def loop(number):
+        dice = random.Random(SEED + number)
+        c = d.connect()
+        for _ in range(300):
+            i = dice.randrange(len(pools))
+            address = "10.1.0.%d" % dice.randrange(16) if i < 3 else "fd00::%d" % dice.randrange(8)
+            options = {"RequestAddressType": "com.docker.network.gateway"} if dice.random() < 0.2 else None
+            method, request = dice.choice([
+                ("RequestPool", {"AddressSpace": "local", "Pool": pools[i][0], "SubPool": pools[i][1], "Options": {}}),
+                ("ReleasePool", {"PoolID": names[i]}),
+                ("GetCapabilities", None)] + 3 * [
+                    ("RequestAddress", {"PoolID": names[i], "Address": "", "Options": options}),
+                    ("RequestAddress", {"PoolID": names[i], "Address": address, "Options": options}),
+                    ("ReleaseAddress", {"PoolID": names[i], "Address": address})])
+            status, answer = c.call("IpamDriver." + method, request)
+            equal(status, 200, method)
+            if method.startswith("Release"):
+                equal(error_of(answer), "", method)
+
+    def free():
+        """Every free address of the pools that there are, put back afterwards."""
+        out = {}
+        for name in names:
+            taken = []
+            while not error_of(answer := d.call("RequestAddress", {"PoolID": name, "Address": ""})):
+                taken.append(answer["Address"])
+            for address in taken:
+                release_address(d, name, address)
+            out[name] = sorted(taken)
+        return out
+
+    in_parallel(8, loop)
+    before = free()
+    d.restart()
+    equal(free(), before, "free addresses after the restart")
+    for name in names:
+        d.good("ReleasePool", {"PoolID": name})
+    d.stop()
+    for table in ("pool", "subnet", "lease", "chunk", "sharer"):
+        equal(d.rows("SELECT count(*) FROM " + table), [(0,)], "rows of " + table)
 
 
 # ---- a full disk ----

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -B
 # SPDX-License-Identifier: Apache-2.0
 """What both daemons do the same way: starting, stopping, sockets, state files that are not theirs, HTTP."""
 

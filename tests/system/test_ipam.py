@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -B
 # SPDX-License-Identifier: Apache-2.0
 """myipamplugin through its socket: what a user of `docker network create` and `docker run` relies on."""
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -B
 # SPDX-License-Identifier: Apache-2.0
 """mynetworkplugin through its socket, in a network namespace without VLANs: what it makes, keeps and leaves alone."""
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -B
 # SPDX-License-Identifier: Apache-2.0
 """Every call that real engines made of a stub (tests/data/transcripts) is made of the real daemons.
 
