@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -20,7 +21,7 @@
 #include "common/listener.h"
 #include "common/log.h"
 
-enum { EXIT_USAGE = 2, MAX_KEY = 64 };
+enum { EXIT_USAGE = 2, MAX_LAST_ROUNDS = 16, MAX_KEY = 64, DESCRIPTORS = 4096 };
 
 const char *const dp_log_level_names[] = { "error", "warning", "notice", "info", "debug", NULL };
 
@@ -255,11 +256,23 @@ static int open_signals(struct daemon *d, struct dp_error *err)
 	return dp_loop_add_fd(d->loop, d->signal_fd, EPOLLIN, on_signal, d, err);
 }
 
+/* Every connection is a descriptor, and the usual soft limit is less than http.h promises. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= DESCRIPTORS)
+		return;
+	limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int start(struct daemon *d, const void *config, struct dp_error *err)
 {
 	const struct dp_common_config *common = config;
 	int r = dp_loop_new(&d->loop, err);
 
+	raise_descriptor_limit();
 	if (r == 0)
 		r = open_signals(d, err);
 	/* Listening comes first: the engine gives a managed plugin about 12 s until connect() works,
@@ -292,8 +305,11 @@ static void stop(struct daemon *d)
 {
 	if (d->http)
 		dp_http_quiesce(d->http);
-	if (d->turn)
-		(void)dp_turn_run(d->turn);
+	/* Clients with open connections may go on asking for ever: some rounds are served. */
+	for (int i = 0; d->http && i < MAX_LAST_ROUNDS && on_iteration(d); i++)
+		;
+	if (d->rpc)
+		dp_rpc_stop(d->rpc); /* closing connections lets libmicrohttpd read once more */
 	dp_turn_free(d->turn);
 	dp_http_free(d->http);
 	dp_rpc_free(d->rpc);

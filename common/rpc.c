@@ -14,6 +14,7 @@ struct dp_rpc {
 	const struct dp_rpc_spec *spec;
 	struct dp_loop *loop;
 	struct dp_turn *turn;
+	bool stopping;
 };
 
 struct dp_call {
@@ -181,7 +182,9 @@ void dp_rpc_on_request(void *ctx, struct dp_http_request *http)
 	const struct dp_route *route = find_route(rpc, path);
 	char msg[160];
 
-	if (strcmp(dp_http_method(http), "POST")) {
+	if (rpc->stopping) {
+		respond_error(http, 200, "the plugin is being stopped, try again");
+	} else if (strcmp(dp_http_method(http), "POST")) {
 		respond_error(http, 405, "only POST is understood");
 	} else if (!strcmp(path, "/Plugin.Activate")) {
 		activate(rpc, http);
@@ -191,6 +194,11 @@ void dp_rpc_on_request(void *ctx, struct dp_http_request *http)
 		(void)snprintf(msg, sizeof msg, "unknown method %.100s", path);
 		respond_error(http, 404, msg);
 	}
+}
+
+void dp_rpc_stop(struct dp_rpc *rpc)
+{
+	rpc->stopping = true;
 }
 
 int dp_rpc_new(const struct dp_rpc_spec *spec, struct dp_loop *loop, struct dp_turn *turn,

@@ -30,7 +30,7 @@ struct dp_call; /* one request on its way to an answer */
  * @req:  decoded request, of the route's struct; lives as long as @call
  * @err:  out: reason on failure
  *
- * A handler that fails has changed nothing.
+ * A handler that fails leaves nothing behind that its request would have to answer for.
  * Return: enum dp_step, or a negative errno.
  */
 typedef int (*dp_rpc_handler)(void *ctx, struct dp_call *call, const void *req, struct dp_error *err);
@@ -85,6 +85,10 @@ DP_NODISCARD int dp_rpc_new(const struct dp_rpc_spec *spec, struct dp_loop *loop
 /* dp_rpc_free() - NULL is fine; no call may be under way. */
 void dp_rpc_free(struct dp_rpc *rpc);
 DP_DEFINE_CLEANUP(struct dp_rpc, dp_rpc_free);
+
+/* dp_rpc_stop() - from now on every request is answered at once, with the reason that the daemon is
+ * stopping, and none goes to the turn. */
+void dp_rpc_stop(struct dp_rpc *rpc);
 
 /* dp_rpc_on_request() - take one request; @rpc is a struct dp_rpc. */
 void dp_rpc_on_request(void *rpc, struct dp_http_request *req);

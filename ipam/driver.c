@@ -50,8 +50,8 @@ struct driver {
 const struct dp_schema ipam_config_schema = {
 	.noun = "config key",
 	.refuse_unknown = true,
-	.n_fields = 9,
-	.fields = (const struct dp_field[9]){
+	.n_fields = 10,
+	.fields = (const struct dp_field[10]){
 		DP_COMMON_FIELDS(struct ipam_config, "myipamplugin"),
 		DP_LIST(struct ipam_config, default_pools, "default-pools",
 			.def = "base=172.17.0.0/16,size=16 base=172.18.0.0/16,size=16 "
@@ -70,6 +70,9 @@ const struct dp_schema ipam_config_schema = {
 		DP_BOOL(struct ipam_config, requires_mac_address, "requires-mac-address",
 			.def = "false",
 			.help = "have the engine choose each MAC and tell it with the request"),
+		DP_BOOL(struct ipam_config, swarm, "swarm", .def = "false",
+			.help = "this host is in a Swarm: after a crash its engine may ask again for what "
+				"it held, and must get it"),
 	},
 };
 
@@ -317,13 +320,16 @@ static int parse_prefix(const char *what, const char *text, struct dp_prefix *re
 }
 
 /*
- * Is this request one that Swarm may repeat: to a new leader, or on a node whose engine crashed? A
- * person's `docker network create --ipam-driver` sends Options {} at least; Swarm sends null, or
- * options with its serial key among them.
+ * Is this request one that Swarm may repeat: to a new leader, or on a node whose engine crashed? In
+ * the local space Swarm sends its serial key among the options, or null if the network has none. A
+ * person's `docker network create --ipam-driver` sends {} at least, but other clients of the
+ * engine send null too: so null counts only on hosts that are said to be in a Swarm.
  */
-static bool is_swarm_request(enum ipam_book book, const json_t *options)
+static bool is_swarm_request(const struct driver *d, enum ipam_book book, const json_t *options)
 {
-	return book == IPAM_GLOBAL || !options || json_object_get(options, OPT_SERIAL);
+	if (book == IPAM_GLOBAL)
+		return true;
+	return options ? json_object_get(options, OPT_SERIAL) != NULL : d->config->swarm;
 }
 
 /* The host's routes and nameservers, and what the other book holds: a node that leads a Swarm sees
@@ -432,7 +438,7 @@ static int on_request_pool(void *ctx, struct dp_call *call, const void *req, str
 		r = identify_pool(d, rq, &id, err);
 	if (r < 0)
 		return r;
-	swarm = is_swarm_request(id.book, rq->options);
+	swarm = is_swarm_request(d, id.book, rq->options);
 	known = ipam_space_find_pool(d->space, &id);
 	r = ipam_space_request_pool(d->space, &id, swarm && (!known || ipam_pool_replayable(known)),
 				    &grant, err);
@@ -447,7 +453,10 @@ static int on_request_pool(void *ctx, struct dp_call *call, const void *req, str
 	if (r < 0)
 		return spoil(d, r, err);
 	ipam_pool_id_format(&id, name);
-	dp_log_info("pool %s %s", name, grant.new_pool ? "requested" : "requested again (replay)");
+	if (grant.new_pool)
+		dp_log_info("pool %s requested", name);
+	else
+		dp_log_notice("pool %s requested again, taken for a repetition by Swarm", name);
 	dp_call_reply(call, json_pack("{s:s, s:s, s:{}}", "PoolID", name, "Pool",
 				      dp_prefix_format(&id.pool, text), "Data"));
 	return DP_STEP_DONE;
@@ -469,10 +478,11 @@ static int drop_leases_of_pool(struct driver *d, struct ipam_pool *pool, struct 
 {
 	struct ipam_subnet *subnet = ipam_pool_subnet(pool);
 	struct ipam_lease lease;
-	struct dp_addr addr;
+	struct dp_addr addr = { .family = AF_UNSPEC };
 	int r = ipam_state_remove_sharers(d->state, pool, err);
 
-	while (r == 0 && (r = ipam_state_next_of_pool(d->state, pool, &addr, &lease, err)) == 1) {
+	while (r == 0 &&
+	       (r = ipam_state_next_of_pool(d->state, pool, &addr, &addr, &lease, err)) == 1) {
 		r = ipam_state_inherit(d->state, subnet, &addr, err);
 		if (r != 0) {
 			r = r < 0 ? r : 0;

@@ -25,6 +25,7 @@ struct ipam_config {
 	const char *default_pools_v6;     /* the same for IPv6, both spaces; "" = a ULA of our own */
 	uint32_t cooldown;                /* seconds a released address rests */
 	bool requires_mac_address;        /* ask the engine for the container's MAC */
+	bool swarm;                       /* the host is in a Swarm, whose engine may ask again */
 };
 
 extern const struct dp_schema ipam_config_schema;

@@ -98,7 +98,8 @@ static const char *const sql[N_STATEMENTS] = {
 			   " AND upper BETWEEN ?3 AND ?5 AND lower BETWEEN ?4 AND ?6"
 			   " ORDER BY released_at LIMIT 1",
 	[S_LEASE_OF_POOL] = "SELECT upper, lower, gateway, generation, released_at IS NOT NULL"
-			    " FROM lease WHERE subnet = ?1 AND pool = ?2 LIMIT 1",
+			    " FROM lease WHERE subnet = ?1 AND pool = ?2"
+			    " AND (upper, lower) > (?3, ?4) ORDER BY upper, lower LIMIT 1",
 	[S_SHARER_ADD] = "INSERT OR IGNORE INTO sharer(subnet, upper, lower, pool)"
 			 " VALUES(?1, ?2, ?3, ?4)",
 	[S_SHARER_DEL] = "DELETE FROM sharer"
@@ -373,7 +374,7 @@ int ipam_state_oldest_cooling(struct ipam_state *state, const struct ipam_subnet
 }
 
 int ipam_state_next_of_pool(struct ipam_state *state, const struct ipam_pool *pool,
-			    struct dp_addr *ret_addr, struct ipam_lease *ret_lease,
+			    const struct dp_addr *after, struct dp_addr *ret_addr, struct ipam_lease *ret_lease,
 			    struct dp_error *err)
 {
 	struct dp_stmt *s = state->stmts[S_LEASE_OF_POOL];
@@ -381,6 +382,9 @@ int ipam_state_next_of_pool(struct ipam_state *state, const struct ipam_pool *po
 
 	dp_stmt_bind_int(s, 1, ipam_subnet_id(ipam_pool_subnet(pool)));
 	dp_stmt_bind_int(s, 2, ipam_pool_rowid(pool));
+	/* No address has these halves: the subnet's network address would be 8000::8000:0:0:0. */
+	dp_stmt_bind_int(s, 3, after->family == AF_UNSPEC ? INT64_MIN : (int64_t)after->hi);
+	dp_stmt_bind_int(s, 4, after->family == AF_UNSPEC ? INT64_MIN : (int64_t)after->lo);
 	r = dp_stmt_step(s, err);
 	if (r != 1)
 		return r;

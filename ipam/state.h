@@ -115,14 +115,16 @@ DP_NODISCARD int ipam_state_oldest_cooling(struct ipam_state *state,
 					   struct dp_addr *ret_addr, struct dp_error *err);
 
 /**
- * ipam_state_next_of_pool() - a lease that was taken through @pool
+ * ipam_state_next_of_pool() - the first lease after @after that was taken through @pool
+ * @after: AF_UNSPEC: from the beginning. May be @ret_addr of the call before.
  *
- * For giving a pool back while others share its subnet: asked again until there is none.
+ * For giving a pool back while others share its subnet. All calls together read each of the
+ * subnet's rows once.
  *
  * Return: 1 found; 0 none; negative errno of the store.
  */
 DP_NODISCARD int ipam_state_next_of_pool(struct ipam_state *state, const struct ipam_pool *pool,
-					 struct dp_addr *ret_addr, struct ipam_lease *ret_lease,
+					 const struct dp_addr *after, struct dp_addr *ret_addr, struct ipam_lease *ret_lease,
 					 struct dp_error *err);
 
 /*

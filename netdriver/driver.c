@@ -10,6 +10,7 @@
  */
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,7 @@
 
 #define OPT_ENGINE "com.docker.network."
 
-enum { REPAIR_INTERVAL_MS = 5000 };
+enum { REPAIR_FIRST_MS = 5000, REPAIR_LAST_MS = 300000 };
 
 struct driver {
 	const struct ndrv_config *config;
@@ -31,6 +32,8 @@ struct driver {
 	struct ndrv_registry *registry; /* NULL after a failed reload, until one succeeds */
 	struct ndrv_host *host;
 	struct dp_timer repair;         /* armed while something is left to be done */
+	uint64_t repair_wait_ms;        /* how long it was armed for last; 0 = all was well */
+	char complaint[600];            /* last warning of a repair */
 	bool rules_unsure;              /* the engine may have (re)started: look at the rules again */
 	bool spoilt;                    /* a write of this turn failed */
 	struct dp_error spoilt_err;
@@ -74,10 +77,29 @@ static int spoil(struct driver *d, int r, const struct dp_error *err)
 	return r;
 }
 
+/* Soon, and less and less often while it does not help. */
 static void want_repair(struct driver *d)
 {
-	if (!d->repair.armed)
-		dp_timer_arm(d->loop, &d->repair, dp_loop_now_ms(d->loop) + REPAIR_INTERVAL_MS);
+	if (d->repair.armed)
+		return;
+	d->repair_wait_ms = d->repair_wait_ms ? 2 * d->repair_wait_ms : REPAIR_FIRST_MS;
+	if (d->repair_wait_ms > REPAIR_LAST_MS)
+		d->repair_wait_ms = REPAIR_LAST_MS;
+	dp_timer_arm(d->loop, &d->repair, dp_loop_now_ms(d->loop) + d->repair_wait_ms);
+}
+
+/* A warning of background work, which repeats itself: the same one twice in a row is one. */
+DP_PRINTF(2, 3) static void complain(struct driver *d, const char *fmt, ...)
+{
+	char text[sizeof d->complaint];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	if (strcmp(text, d->complaint))
+		dp_log_warning("%s", text);
+	memcpy(d->complaint, text, sizeof text);
 }
 
 int ndrv_driver_flush(void *ctx, struct dp_error *err)
@@ -98,16 +120,14 @@ int ndrv_driver_flush(void *ctx, struct dp_error *err)
 }
 
 static int load(struct driver *d, struct dp_error *err);
+static void forget_all(struct driver *d);
 
 void ndrv_driver_reload(void *ctx)
 {
 	struct driver *d = ctx;
 	struct dp_error err = DP_ERROR_INIT;
 
-	ndrv_store_rollback(d->store);
-	ndrv_registry_free(d->registry);
-	d->registry = NULL;
-	d->spoilt = false;
+	forget_all(d);
 	if (load(d, &err) < 0)
 		dp_log_error("state cannot be read back, refusing requests until it can: %s", err.msg);
 	want_repair(d);
@@ -124,33 +144,28 @@ static int ready(struct driver *d, struct dp_error *err)
 static int build_segment(struct driver *d, struct ndrv_network *n, struct dp_error *err)
 {
 	DP_CLEANUP(ndrv_tx_rollback) struct ndrv_tx tx;
-	bool was_down = n->segment->parent_was_down;
 	int r;
 
 	ndrv_tx_init(&tx, d->host);
 	r = ndrv_host_build(d->host, n->segment, &n->spec, n->mtu, &tx, err);
-	if (r < 0) {
-		n->segment->parent_was_down = was_down;
+	if (r < 0)
 		return r;
-	}
-	if (was_down != n->segment->parent_was_down)
-		r = spoil(d, ndrv_store_put_segment(d->store, n->segment, err), err);
+	r = spoil(d, ndrv_store_put_segment(d->store, n->segment, err), err);
 	if (r == 0)
 		ndrv_tx_commit(&tx);
+	if (n->segment->broken)
+		want_repair(d);
 	return r;
 }
 
-/* Another segment on the parent that we set up keeps it up, and inherits the duty to set it down. */
-static bool hand_on_parent(struct driver *d, const struct ndrv_segment *s, struct dp_error *err)
+/* Is no other network left that wants @n's segment? Those that are being deleted do not. */
+static bool is_last_on_segment(struct driver *d, const struct ndrv_network *n)
 {
-	for (struct ndrv_segment *o = ndrv_registry_segments(d->registry); o; o = o->next) {
-		if (o == s || strcmp(o->shape.parent, s->shape.parent))
-			continue;
-		o->parent_was_down = true;
-		(void)spoil(d, ndrv_store_put_segment(d->store, o, err), err);
-		return true;
+	for (struct ndrv_network *o = ndrv_registry_networks(d->registry); o; o = o->next) {
+		if (o != n && o->segment == n->segment && o->state != NDRV_DELETING)
+			return false;
 	}
-	return false;
+	return true;
 }
 
 /* The links of a network go, if it is the last on its segment. They are doomed, not yet gone. */
@@ -160,7 +175,7 @@ static int take_down(struct driver *d, struct ndrv_network *n, struct dp_error *
 
 	for (struct ndrv_endpoint *e = n->endpoints; e && r == 0; e = e->next)
 		r = ndrv_host_doom_endpoint(d->host, e) < 0 ? dp_error_oom(err) : 0;
-	if (r == 0 && n->segment->n_networks == 1)
+	if (r == 0 && is_last_on_segment(d, n))
 		r = ndrv_host_dismantle(d->host, n->segment, err);
 	return r;
 }
@@ -168,14 +183,8 @@ static int take_down(struct driver *d, struct ndrv_network *n, struct dp_error *
 /* The links are gone: the records follow. */
 static int forget_network(struct driver *d, struct ndrv_network *n, struct dp_error *err)
 {
-	struct ndrv_segment *s = n->segment;
-	struct dp_error ignored = DP_ERROR_INIT;
-	int r;
+	int r = spoil(d, ndrv_store_remove_network(d->store, n, err), err);
 
-	if (s->n_networks == 1 && s->parent_was_down && !hand_on_parent(d, s, err) &&
-	    ndrv_host_parent_down(d->host, s, &ignored) < 0)
-		dp_log_warning("parent %s stays up: %s", s->shape.parent, ignored.msg);
-	r = spoil(d, ndrv_store_remove_network(d->store, n, err), err);
 	if (r == 0)
 		ndrv_network_remove(d->registry, n);
 	return r;
@@ -198,7 +207,7 @@ static int drop_dead_endpoints(struct driver *d, struct ndrv_network *n, struct 
 
 	for (struct ndrv_endpoint *e = n->endpoints; e && r == 0; e = next) {
 		next = e->next;
-		if (e->state == NDRV_READY && e->ifindex)
+		if (e->state == NDRV_READY && (e->ifindex || e->detached))
 			continue;
 		dp_log_info("endpoint %.12s dropped: its link is gone", e->id);
 		r = ndrv_host_doom_endpoint(d->host, e);
@@ -215,9 +224,13 @@ static bool build_all(struct driver *d)
 	bool complete = true;
 
 	for (struct ndrv_network *n = ndrv_registry_networks(d->registry); n; n = n->next) {
-		if (n->state != NDRV_READY || build_segment(d, n, &err) == 0)
+		if (n->state != NDRV_READY || !n->segment->broken)
 			continue;
-		dp_log_warning("network %.12s is not in order yet: %s", n->spec.id, err.msg);
+		if (build_segment(d, n, &err) == 0) {
+			complete = complete && !n->segment->broken;
+			continue;
+		}
+		complain(d, "network %.12s is not in order yet: %s", n->spec.id, err.msg);
 		complete = false;
 	}
 	return complete;
@@ -236,26 +249,38 @@ static int clear_network(struct driver *d, struct ndrv_network *n, struct dp_err
 	return r < 0 ? r : forget_network(d, n, err);
 }
 
-/* Compares the host with the records and mends what it can. Return: true = nothing is left to do. */
+/* After a failed commit: memory must not know more than the disk. */
+static void forget_all(struct driver *d)
+{
+	ndrv_store_rollback(d->store);
+	ndrv_registry_free(d->registry);
+	d->registry = NULL;
+	d->spoilt = false;
+}
+
+/* Compares the host with the records and mends what it can. Return: true = nothing is left to do;
+ * false with d->registry NULL = the outcome could not be recorded, load again. */
 static bool repair(struct driver *d)
 {
 	struct dp_error err = DP_ERROR_INIT;
 	bool complete = build_all(d);
 	struct ndrv_network *next;
+	bool seen;
 
-	if (ndrv_host_reconcile(d->host, d->registry, &err) < 0) {
-		dp_log_warning("host could not be compared with the records: %s", err.msg);
-		return false; /* what is not known to be dead must live */
+	if (ndrv_host_reconcile(d->host, d->registry, &seen, &err) < 0) {
+		complain(d, "host could not be compared with the records: %s", err.msg);
+		complete = false;
 	}
-	for (struct ndrv_network *n = ndrv_registry_networks(d->registry); n; n = next) {
+	for (struct ndrv_network *n = ndrv_registry_networks(d->registry); seen && n; n = next) {
 		next = n->next;
 		if (clear_network(d, n, &err) < 0) {
-			dp_log_warning("network %.12s is not gone yet: %s", n->spec.id, err.msg);
+			complain(d, "network %.12s is not gone yet: %s", n->spec.id, err.msg);
 			complete = false;
 		}
 	}
 	if (ndrv_driver_flush(d, &err) < 0) {
-		dp_log_warning("repair could not be recorded: %s", err.msg);
+		complain(d, "repair could not be recorded: %s", err.msg);
+		forget_all(d);
 		return false;
 	}
 	return complete;
@@ -266,17 +291,24 @@ static void on_repair(void *ctx)
 	struct driver *d = ctx;
 	struct dp_error err = DP_ERROR_INIT;
 
-	if (ready(d, &err) < 0 || !repair(d))
+	if (ready(d, &err) < 0 || !repair(d)) {
 		want_repair(d);
+		return;
+	}
+	d->repair_wait_ms = 0;
+	d->complaint[0] = '\0';
 }
 
 static int load(struct driver *d, struct dp_error *err)
 {
 	int r = ndrv_store_load(d->store, &d->registry, err);
 
-	if (r == 0 && !repair(d))
-		want_repair(d);
-	return r;
+	if (r < 0 || repair(d))
+		return r;
+	want_repair(d);
+	if (!d->registry)
+		return dp_error_set(err, DP_ERR_INTERNAL, -EIO, "%s", d->complaint);
+	return 0;
 }
 
 /* ---- life ---- */
@@ -429,14 +461,41 @@ static int create_step_build(void *ctx, struct dp_call *call, void *data, struct
 	r = ndrv_host_build(d->host, n->segment, &n->spec, n->mtu, &c->tx, err);
 	if (r < 0) {
 		ndrv_tx_rollback(&c->tx);
-		n->segment->parent_was_down = false;
 		(void)forget_network(d, n, &ignored);
+		want_repair(d); /* a neighbour deleted in this turn may have left the bridge to us */
 		return r;
 	}
+	if (n->segment->broken)
+		want_repair(d);
 	n->state = NDRV_READY;
 	dp_log_info("network %.12s created: %s on %s, bridge %s", n->spec.id,
 		    ndrv_mode_name(n->spec.mode), n->segment->key, n->segment->bridge);
 	return spoil(d, ndrv_store_put_network(d->store, n, err), err);
+}
+
+/* The host can have one route to a subnet: two routed networks with the same one would both be
+ * accepted by the kernel, and one of them be dead. */
+static int check_routed_overlap(struct driver *d, const struct ndrv_spec *spec, struct dp_error *err)
+{
+	char text[DP_PREFIX_STRLEN];
+
+	if (spec->mode != NDRV_ROUTED)
+		return 0;
+	for (struct ndrv_network *n = ndrv_registry_networks(d->registry); n; n = n->next) {
+		for (unsigned i = 0; n->spec.mode == NDRV_ROUTED && i < n->spec.n_subnets; i++) {
+			for (unsigned k = 0; k < spec->n_subnets; k++) {
+				if (!dp_prefix_overlaps(&n->spec.subnets[i].pool,
+							&spec->subnets[k].pool))
+					continue;
+				dp_prefix_format(&spec->subnets[k].pool, text);
+				return dp_error_set(err, DP_ERR_CONFLICT, -EEXIST,
+						    "subnet %s: the host has a routed network there "
+						    "already (%.12s)",
+						    text, n->spec.id);
+			}
+		}
+	}
+	return 0;
 }
 
 /* All that can be refused is refused here, before anything is recorded or touched. */
@@ -466,7 +525,9 @@ static int check_new_network(struct driver *d, const struct ndrv_spec *spec, uin
 				    "which containers join directly",
 				    spec->bridge, spec->parent);
 	r = ndrv_plan_segment(spec, bridge, &facts, &plan, err);
-	return r < 0 ? r : ndrv_plan_mtu(spec, &facts, ret_mtu, err);
+	if (r == 0)
+		r = ndrv_plan_mtu(spec, &facts, ret_mtu, err);
+	return r < 0 ? r : check_routed_overlap(d, spec, err);
 }
 
 static int add_network(struct driver *d, const struct ndrv_spec *spec, struct dp_error *err)
@@ -737,12 +798,20 @@ static int accept_all(struct driver *d, const struct ndrv_segment *first, struct
 	bool done = true;
 	int r = ndrv_host_accept(d->host, first, &done, err);
 
+	if (r == -EAGAIN) { /* the table is busy: no reason to fail, the next endpoint asks again */
+		dp_log_warning("rules are checked later: %s", err->msg);
+		return 0;
+	}
 	if (r < 0 || !done)
-		return r; /* no engine's chain (yet): ask again with the next endpoint */
-	for (struct ndrv_segment *s = ndrv_registry_segments(d->registry); s && r == 0; s = s->next)
-		r = s == first ? 0 : ndrv_host_accept(d->host, s, &done, err);
-	d->rules_unsure = r < 0;
-	return r;
+		return r; /* no engine's chain (yet): likewise */
+	d->rules_unsure = false;
+	for (struct ndrv_segment *s = ndrv_registry_segments(d->registry); s; s = s->next) {
+		if (s == first || ndrv_host_accept(d->host, s, &done, err) == 0)
+			continue;
+		dp_log_warning("segment %s: rules are checked later: %s", s->key, err->msg);
+		d->rules_unsure = true;
+	}
+	return 0;
 }
 
 /* The segment may not be complete yet: its parent was missing at start, or the engine, which owns
@@ -917,6 +986,7 @@ static int on_join(void *ctx, struct dp_call *call, const void *req, struct dp_e
 		r = ndrv_host_attach(d->host, e, err);
 		if (r < 0)
 			return r;
+		e->detached = false;
 	}
 	spec = &e->network->spec;
 	dp_call_reply(call, json_pack("{s:{s:s, s:s}, s:s, s:s, s:[], s:b}", "InterfaceName", "SrcName",
@@ -936,9 +1006,10 @@ static int on_leave(void *ctx, struct dp_call *call, const void *req, struct dp_
 	int r = find_endpoint(d, req, &e, err);
 
 	(void)call;
-	if (r == 0 && e && ndrv_host_doom_endpoint(d->host, e) < 0)
-		r = dp_error_oom(err);
-	return r;
+	if (r < 0 || !e)
+		return r;
+	e->detached = true;
+	return ndrv_host_doom_endpoint(d->host, e) < 0 ? dp_error_oom(err) : 0;
 }
 
 static int endpoint_step_forget(void *ctx, struct dp_call *call, void *data, struct dp_error *err)

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "common/log.h"
 #include "netdriver/host.h"
@@ -18,14 +20,34 @@ struct doomed {
 
 struct ndrv_host {
 	const char *sysctl_dir;
+	int lock_fd; /* held as long as the daemon serves this network namespace */
 	struct ndrv_rtnl *rtnl;
-	struct ndrv_fw *fw; /* NULL = the firewall is not ours to look at */
+	struct ndrv_fw *fw;
+	bool add_rules; /* else only remove ours */
 	struct doomed *doomed;
 	size_t n_doomed;
 	size_t max_doomed;
 };
 
-int ndrv_host_open(const char *sysctl_dir, bool use_firewall, struct ndrv_host **ret_host,
+static int lock_namespace(int *ret_fd, struct dp_error *err)
+{
+	static const char name[] = "\0mynetworkplugin"; /* the NUL makes it abstract */
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return dp_error_set(err, DP_ERR_INTERNAL, -errno, "socket: %s", strerror(errno));
+	memcpy(sa.sun_path, name, sizeof name - 1);
+	if (bind(fd, (const struct sockaddr *)&sa,
+		 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof name - 1)) < 0)
+		return dp_error_set(err, DP_ERR_CONFLICT, -errno,
+				    "another mynetworkplugin serves this host (as a service or as a managed "
+				    "plugin): stop it first");
+	*ret_fd = dp_take_fd(&fd);
+	return 0;
+}
+
+int ndrv_host_open(const char *sysctl_dir, bool add_rules, struct ndrv_host **ret_host,
 		   struct dp_error *err)
 {
 	struct ndrv_host *h = calloc(1, sizeof *h);
@@ -34,10 +56,14 @@ int ndrv_host_open(const char *sysctl_dir, bool use_firewall, struct ndrv_host *
 	if (!h)
 		return dp_error_oom(err);
 	h->sysctl_dir = sysctl_dir;
-	r = ndrv_rtnl_open(&h->rtnl, err);
+	h->add_rules = add_rules;
+	h->lock_fd = -EBADF;
+	r = lock_namespace(&h->lock_fd, err);
+	if (r == 0)
+		r = ndrv_rtnl_open(&h->rtnl, err);
 	if (r == 0)
 		r = ndrv_rtnl_delete_unfinished(h->rtnl, NULL, err);
-	if (r == 0 && use_firewall)
+	if (r == 0)
 		r = ndrv_fw_open(NULL, &h->fw, err);
 	if (r < 0) {
 		ndrv_host_close(h);
@@ -53,6 +79,8 @@ void ndrv_host_close(struct ndrv_host *host)
 		return;
 	ndrv_fw_close(host->fw);
 	ndrv_rtnl_close(host->rtnl);
+	if (host->lock_fd >= 0)
+		(void)close(host->lock_fd);
 	free(host->doomed);
 	free(host);
 }
@@ -224,6 +252,7 @@ struct build {
 	uint32_t mtu;
 	struct ndrv_facts facts;
 	struct ndrv_tx *tx;
+	bool rules_late;
 };
 
 static int create_bridge(struct build *b, struct dp_error *err)
@@ -300,6 +329,11 @@ static int accept_traffic(struct build *b, struct dp_error *err)
 	bool done;
 	int r = ndrv_host_accept(b->host, b->segment, &done, err);
 
+	if (r == -EAGAIN) { /* an engine that starts holds the lock for long: no reason to fail */
+		dp_log_warning("segment %s: rules are added later: %s", b->segment->key, err->msg);
+		b->rules_late = true;
+		return 0;
+	}
 	if (r == 0 && done && b->segment->n_networks == 1)
 		on_abort(b->tx, "firewall rules", undo_accept, 0, b->segment->key);
 	return r;
@@ -309,7 +343,6 @@ static int run_op(struct build *b, const struct ndrv_op *op, struct dp_error *er
 {
 	switch (op->kind) {
 	case NDRV_OP_PARENT_UP:
-		b->segment->parent_was_down = true;
 		return set_up(b, "parent", b->facts.parent.ifindex, err);
 	case NDRV_OP_CREATE_BRIDGE:
 		return create_bridge(b, err);
@@ -337,17 +370,20 @@ int ndrv_host_build(struct ndrv_host *host, struct ndrv_segment *segment,
 	struct ndrv_plan plan;
 	int r = ndrv_host_probe(host, spec, segment->bridge, &b.facts, err);
 
-	segment->broken = true;
 	if (r == 0)
 		r = ndrv_plan_segment(spec, segment->bridge, &b.facts, &plan, err);
 	if (r < 0)
 		return r;
+	if (ndrv_plan_foreign_bridge(spec, &b.facts)) {
+		segment->foreign_bridge = true;
+		memcpy(segment->bridge, b.facts.parent.name, sizeof segment->bridge);
+	}
 	for (unsigned i = 0; i < plan.n_ops; i++) {
 		r = run_op(&b, &plan.ops[i], err);
 		if (r < 0)
 			return dp_error_prefix(err, "%s", ndrv_op_name(plan.ops[i].kind));
 	}
-	segment->broken = false;
+	segment->broken = b.rules_late;
 	return 0;
 }
 
@@ -357,12 +393,12 @@ int ndrv_host_accept(struct ndrv_host *host, const struct ndrv_segment *segment,
 	struct ndrv_fw_rules rules = {
 		.bridge = segment->bridge,
 		.id = segment->key,
-		.routed = segment->shape.mode == NDRV_ROUTED,
+		.routed = segment->shape.mode == NDRV_ROUTED && !segment->shape.internal,
 	};
 	unsigned n_chains = 0;
-	int r = host->fw ? ndrv_fw_ensure(host->fw, &rules, &n_chains, err) : 0;
+	int r = host->add_rules ? ndrv_fw_ensure(host->fw, &rules, &n_chains, err) : 0;
 
-	*ret_done = !host->fw || n_chains;
+	*ret_done = !host->add_rules || n_chains;
 	return r;
 }
 
@@ -370,6 +406,10 @@ int ndrv_host_accept(struct ndrv_host *host, const struct ndrv_segment *segment,
 
 int ndrv_host_doom(struct ndrv_host *host, int ifindex, const char *alias)
 {
+	for (size_t i = 0; i < host->n_doomed; i++) {
+		if (host->doomed[i].ifindex == ifindex)
+			return 0;
+	}
 	if (host->n_doomed == host->max_doomed) {
 		size_t max = host->max_doomed ? 2 * host->max_doomed : 16;
 		struct doomed *p = reallocarray(host->doomed, max, sizeof *p);
@@ -442,22 +482,13 @@ int ndrv_host_dismantle(struct ndrv_host *host, const struct ndrv_segment *segme
 			struct dp_error *err)
 {
 	struct ndrv_facts facts;
-	int r = host->fw ? ndrv_fw_remove(host->fw, segment->key, err) : 0;
+	int r = ndrv_fw_remove(host->fw, segment->key, err);
 	int probed = ndrv_host_probe(host, &segment->shape, segment->bridge, &facts, err);
 
 	if (probed < 0 || segment->foreign_bridge)
 		return first_of(r, probed);
 	r = first_of(r, let_go(host, segment, "vlan", &facts.uplink, facts.bridge.ifindex, err));
 	return first_of(r, let_go(host, segment, "bridge", &facts.bridge, 0, err));
-}
-
-int ndrv_host_parent_down(struct ndrv_host *host, const struct ndrv_segment *segment,
-			  struct dp_error *err)
-{
-	struct ndrv_link parent;
-	int r = look(host, segment->shape.parent, &parent, err);
-
-	return r < 0 || !parent.ifindex ? r : ndrv_rtnl_set_up(host->rtnl, parent.ifindex, false, err);
 }
 
 /* ---- endpoints ---- */
@@ -544,6 +575,31 @@ static int index_of(const struct ndrv_link *links, size_t n, const char *name)
 	return 0;
 }
 
+/* Does a pair end in another namespace, in a container, at @link or at a port of bridge @link? */
+static bool leads_to_container(const struct ndrv_link *links, size_t n, const struct ndrv_link *link)
+{
+	if (mark_id(link->alias, "veth"))
+		return link->lower_elsewhere;
+	for (size_t i = 0; i < n; i++) {
+		if (links[i].master == link->ifindex && mark_id(links[i].alias, "veth") &&
+		    links[i].lower_elsewhere)
+			return true;
+	}
+	return false;
+}
+
+/* Is an unknown link part of the way to a living container? */
+static bool carries_container(const struct ndrv_link *links, size_t n, const struct ndrv_link *link)
+{
+	if (!mark_id(link->alias, "vlan"))
+		return leads_to_container(links, n, link);
+	for (size_t i = 0; i < n; i++) {
+		if (links[i].ifindex == link->master)
+			return leads_to_container(links, n, &links[i]);
+	}
+	return false;
+}
+
 /* One link with our mark: known, or doomed. */
 static int settle_link(struct ndrv_host *host, struct ndrv_registry *registry,
 		       const struct ndrv_link *links, size_t n, const struct ndrv_link *link,
@@ -564,6 +620,12 @@ static int settle_link(struct ndrv_host *host, struct ndrv_registry *registry,
 		if (ndrv_segment_by_key(registry, id))
 			return 0;
 	}
+	if (carries_container(links, n, link)) {
+		dp_log_warning("%s (%s) serves a container, but has no record: was the state lost? It is "
+			       "left as it is",
+			       link->name, link->alias);
+		return 0;
+	}
 	dp_log_notice("removing leftover link %s (%s)", link->name, link->alias);
 	return ndrv_host_doom(host, link->ifindex, link->alias);
 }
@@ -572,21 +634,23 @@ static int settle_rules(struct ndrv_host *host, struct ndrv_registry *registry, 
 {
 	auto_free struct ndrv_fw_id *ids = NULL;
 	size_t n = 0;
-	int r = host->fw ? ndrv_fw_list(host->fw, &ids, &n, err) : 0;
+	int r = ndrv_fw_list(host->fw, &ids, &n, err);
 
 	for (size_t i = 0; r == 0 && i < n; i++) {
-		if (!ndrv_segment_by_key(registry, ids[i].id))
+		if (!host->add_rules || !ndrv_segment_by_key(registry, ids[i].id))
 			r = ndrv_fw_remove(host->fw, ids[i].id, err);
 	}
 	return r;
 }
 
-int ndrv_host_reconcile(struct ndrv_host *host, struct ndrv_registry *registry, struct dp_error *err)
+int ndrv_host_reconcile(struct ndrv_host *host, struct ndrv_registry *registry, bool *ret_seen,
+			struct dp_error *err)
 {
 	auto_free struct ndrv_link *links = NULL;
 	size_t n;
 	int r = ndrv_rtnl_list_links(host->rtnl, &links, &n, err);
 
+	*ret_seen = r == 0;
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n; i++) {

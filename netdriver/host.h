@@ -18,11 +18,15 @@ struct ndrv_host;
 /**
  * ndrv_host_open() - sockets to the kernel
  * @sysctl_dir:   where /proc/sys is mounted; borrowed
- * @use_firewall: false: never look at DOCKER-USER
+ * @add_rules:    false: no rule is added to DOCKER-USER, and those of ours go
  *
- * Return: 0; as ndrv_rtnl_open(), ndrv_fw_open(); -ENOMEM.
+ * One daemon serves a network namespace: a second would take the links of the first for leftovers.
+ * An abstract unix socket, of which each namespace has its own set, is the lock.
+ *
+ * Return: 0; -EADDRINUSE (DP_ERR_CONFLICT) another one serves this host; as ndrv_rtnl_open(),
+ *         ndrv_fw_open(); -ENOMEM.
  */
-DP_NODISCARD int ndrv_host_open(const char *sysctl_dir, bool use_firewall,
+DP_NODISCARD int ndrv_host_open(const char *sysctl_dir, bool add_rules,
 				struct ndrv_host **ret_host, struct dp_error *err);
 void ndrv_host_close(struct ndrv_host *host); /* NULL is fine; the data path stays */
 
@@ -33,10 +37,14 @@ DP_NODISCARD int ndrv_host_probe(struct ndrv_host *host, const struct ndrv_spec 
 
 /**
  * ndrv_host_build() - probe, plan, and carry out what is missing of a segment
- * @segment: its broken flag, foreign_bridge, bridge and parent_was_down are updated
+ * @segment: foreign_bridge and bridge are updated where the parent has become a bridge; broken is
+ *           cleared once everything is there
  * @spec:    the network for whose sake
  * @mtu:     bytes, for a bridge that is made
  * @tx:      gets the undo of each step; rolled back by the caller on failure
+ *
+ * A parent that is down is set up, and stays so: others may come to rely on it. Firewall rules that
+ * could not be written because others keep the table busy leave the segment broken, no more.
  *
  * Return: 0; as ndrv_plan_segment(), rtnl.h, firewall.h.
  */
@@ -53,10 +61,6 @@ DP_NODISCARD int ndrv_host_build(struct ndrv_host *host, struct ndrv_segment *se
  */
 DP_NODISCARD int ndrv_host_dismantle(struct ndrv_host *host, const struct ndrv_segment *segment,
 				     struct dp_error *err);
-
-/* ndrv_host_parent_down() - the parent was down before us; set it so again. */
-DP_NODISCARD int ndrv_host_parent_down(struct ndrv_host *host, const struct ndrv_segment *segment,
-				       struct dp_error *err);
 
 /* ndrv_host_accept() - (again) the firewall rules of a segment. @ret_done: the engine's chain is
  * there and holds them. Return: as ndrv_fw_ensure(). */
@@ -88,11 +92,16 @@ DP_NODISCARD int ndrv_host_reap(struct ndrv_host *host, struct dp_error *err);
  *
  * Endpoints learn the ifindex of their link (0 = it is gone); segments' ports are put back into
  * their bridges; links and rules with our mark that nothing in the registry explains are removed.
+ * Except links of a container that lives: a pair whose other end is in another namespace, its bridge
+ * and the bridge's uplink. They can only be unknown if state was lost, and are left with a warning.
  * Building what is missing is ndrv_host_build()'s.
+ *
+ * @ret_seen: out: all links were seen, so endpoints without ifindex have none; false: nothing is
+ *            known about them
  *
  * Return: 0; the first failure, after trying everything.
  */
 DP_NODISCARD int ndrv_host_reconcile(struct ndrv_host *host, struct ndrv_registry *registry,
-				     struct dp_error *err);
+				     bool *ret_seen, struct dp_error *err);
 
 #endif

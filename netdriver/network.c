@@ -163,6 +163,7 @@ static int segment_new(struct ndrv_registry *registry, const struct ndrv_spec *s
 		return r;
 	}
 	s->shape = *spec;
+	s->broken = true;
 	*ret_segment = s;
 	return 0;
 }

@@ -34,8 +34,7 @@ struct ndrv_segment {
 	char key[NDRV_KEY_SIZE];        /* "eth0", "eth0.100", "net:<id>"; names it in marks */
 	char bridge[NDRV_IFNAME_BUF];   /* the bridge: ours, or the parent itself if that is one */
 	bool foreign_bridge;            /* the parent is a bridge of the host's: used, left alone */
-	bool parent_was_down;           /* we set the parent up: down again with the last network */
-	bool broken;                    /* not (completely) there; retried */
+	bool broken;                    /* not (completely) there, or not yet looked at */
 	unsigned n_networks;
 	struct ndrv_spec shape;         /* of the first network: mode, parent, vlan */
 };
@@ -60,6 +59,7 @@ struct ndrv_endpoint {
 	uint8_t mac[6];
 	bool mac_given;                 /* by the engine; else derived by us */
 	int ifindex;                    /* host end; 0 = not there (any more) */
+	bool detached;                  /* by Leave: has no link, and is not dead for that */
 	char link[NDRV_IFNAME_BUF];     /* host end */
 	char peer[NDRV_IFNAME_BUF];     /* container end before it is moved */
 };

@@ -11,7 +11,7 @@
 
 static const char migration_1[] =
 	"CREATE TABLE segment(key TEXT PRIMARY KEY, bridge TEXT NOT NULL,"
-	" foreign_bridge INTEGER NOT NULL, parent_was_down INTEGER NOT NULL) WITHOUT ROWID;"
+	" foreign_bridge INTEGER NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE network(id TEXT PRIMARY KEY, state TEXT NOT NULL, mode TEXT NOT NULL,"
 	" parent TEXT NOT NULL, vlan INTEGER NOT NULL, mtu_asked INTEGER NOT NULL,"
 	" mtu INTEGER NOT NULL, bridge TEXT NOT NULL, iface_prefix TEXT NOT NULL,"
@@ -43,9 +43,9 @@ enum statement {
 };
 
 static const char *const sql[N_STATEMENTS] = {
-	[S_SEGMENTS] = "SELECT bridge, foreign_bridge, parent_was_down FROM segment WHERE key = ?1",
-	[S_SEGMENT_PUT] = "INSERT OR REPLACE INTO segment(key, bridge, foreign_bridge,"
-			  " parent_was_down) VALUES(?1, ?2, ?3, ?4)",
+	[S_SEGMENTS] = "SELECT bridge, foreign_bridge FROM segment WHERE key = ?1",
+	[S_SEGMENT_PUT] = "INSERT OR REPLACE INTO segment(key, bridge, foreign_bridge)"
+			  " VALUES(?1, ?2, ?3)",
 	[S_SEGMENT_DEL] = "DELETE FROM segment WHERE key = ?1",
 	[S_NETWORKS] = "SELECT id, state, mode, parent, vlan, mtu_asked, mtu, bridge, iface_prefix,"
 		       " gwbridge, internal, ipv6 FROM network",
@@ -152,7 +152,6 @@ int ndrv_store_put_segment(struct ndrv_state_store *store, const struct ndrv_seg
 	dp_stmt_bind_text(s, 1, segment->key);
 	dp_stmt_bind_text(s, 2, segment->bridge);
 	dp_stmt_bind_int(s, 3, segment->foreign_bridge);
-	dp_stmt_bind_int(s, 4, segment->parent_was_down);
 	return dp_stmt_exec(s, NULL, err);
 }
 
@@ -292,7 +291,6 @@ static int load_segment(struct ndrv_state_store *store, struct ndrv_segment *seg
 		return bad_row(err, "segment", segment->key);
 	(void)snprintf(segment->bridge, sizeof segment->bridge, "%s", dp_stmt_text(s, 0));
 	segment->foreign_bridge = dp_stmt_int(s, 1) != 0;
-	segment->parent_was_down = dp_stmt_int(s, 2) != 0;
 	dp_stmt_reset(s);
 	return 0;
 }

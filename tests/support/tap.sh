@@ -51,13 +51,15 @@ in_git() {
 	[ -e "$top_srcdir/.git" ] && git -C "$top_srcdir" rev-parse --git-dir >/dev/null 2>&1
 }
 
-# files PATTERN...: files of the project whose names match one of the shell patterns, from git or the tarball.
+# files PATTERN...: files of the project whose names match one of the shell patterns: from git, or what a tarball
+# holds, without what autotools and a build add.
 files() {
 	local pattern name
 	if in_git; then
 		git -C "$top_srcdir" ls-files --cached --others --exclude-standard
 	else
-		(cd "$top_srcdir" && find . -type f -printf '%P\n')
+		(cd "$top_srcdir" && find ./*.md ./*.ac ./*.am bootstrap common config ipam netdriver packaging tests -type f \
+			! -name '*.log' ! -name '*.trs' ! -path '*/.deps/*' | sed 's|^\./||')
 	fi | sort | while IFS= read -r name; do
 		[ -e "$top_srcdir/$name" ] || continue
 		for pattern in "$@"; do

@@ -165,14 +165,14 @@ class Connection:
 
     def __init__(self, path, host="", timeout=DEADLINE):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(timeout)
         self.host = host
         self.rest = b""
         try:
-            self.sock.connect(path)
+            self.sock.connect(path)  # without a timeout: it waits where the daemon's queue is full
         except OSError as e:
             self.sock.close()
             raise Gone(str(e)) from e
+        self.sock.settimeout(timeout)
 
     def close(self):
         self.sock.close()
@@ -246,7 +246,7 @@ class Daemon:
 
     alive = []
 
-    def __init__(self, kind, state=None, sock=None, args=(), env=None, start=True, listen_fds=False):
+    def __init__(self, kind, state=None, sock=None, args=(), env=None, start=True, listen_fds=False, shell=""):
         self.kind = kind
         self.program = os.path.join(BUILD, PROGRAMS[kind])
         if not os.access(self.program, os.X_OK):
@@ -257,6 +257,7 @@ class Daemon:
         self.args = list(args)
         self.env = env or {}
         self.listen_fds = listen_fds
+        self.shell = shell  # what to do before, in the daemon's own process
         self.process = None
         self.connection = None
         self.listener = None
@@ -279,6 +280,8 @@ class Daemon:
         env.update(self.env, NOTIFY_SOCKET=notify)
         command = self.command()
         pass_fds = ()
+        if self.shell:
+            command = ["bash", "-c", self.shell + "; exec \"$@\"", "bash"] + command
         if self.listen_fds:
             if self.listener is None:
                 self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

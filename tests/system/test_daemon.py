@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import resource
+import select
 import signal
 import sqlite3
 import stat
@@ -379,6 +380,51 @@ def thousand(kind):
         equal(c.receive()[0], 200)
 
 
+def wait_answers(connections, wanted, seconds=60):
+    """Of the connections with a request under way, `wanted` are answered; how many were, and the rest."""
+    poll = select.poll()
+    waiting = {c.sock.fileno(): c for c in connections}
+    for fd in waiting:
+        poll.register(fd, select.POLLIN)
+    n = 0
+    end = time.monotonic() + seconds
+    while n < wanted and time.monotonic() < end:
+        for fd, _ in poll.poll(1000):
+            equal(waiting.pop(fd).receive()[0], 200)
+            poll.unregister(fd)
+            n += 1
+    return n, list(waiting.values())
+
+
+@both("{} lets clients wait when it is out of descriptors, and serves them when others have left")
+def descriptors(kind):
+    d = daemon(kind, shell="ulimit -n 64")
+    connections = [Connection(d.sock) for _ in range(80)]
+    for c in connections:
+        c.send("Plugin.Activate", b"")
+    n, waiting = wait_answers(connections, 40)
+    need(n >= 40, "only %d were answered" % n)
+    for c in connections:
+        if c not in waiting:
+            c.close()
+    n = len(waiting)
+    equal(wait_answers(waiting, n)[0], n, "answers for those who had to wait")
+
+
+@both("{} serves 2048 connections, and the next when one has left")
+def many(kind):
+    d = daemon(kind, shell="ulimit -Sn 1024")
+    connections = [Connection(d.sock) for _ in range(2100)]
+    for c in connections:
+        c.send("Plugin.Activate", b"")
+    n, waiting = wait_answers(connections, 2048)
+    equal((n, len(waiting)), (2048, 52), "answered and waiting")
+    for c in connections:
+        if c not in waiting:
+            c.close()
+    equal(wait_answers(waiting, 52)[0], 52, "answers for those who had to wait")
+
+
 @both("{} answers two requests that were sent together, in order")
 def pipelined(kind):
     c = daemon(kind).connect()
@@ -390,7 +436,7 @@ def pipelined(kind):
 
 
 def setup():
-    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
     set_forwarding()
 
 

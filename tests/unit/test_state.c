@@ -151,14 +151,12 @@ static void segments_remember_what_they_found(void **state)
 
 	(void)state;
 	n->segment->foreign_bridge = true;
-	n->segment->parent_was_down = true;
 	(void)snprintf(n->segment->bridge, sizeof n->segment->bridge, "br0");
 	assert_ok(ndrv_store_put_segment(store, n->segment, &err), &err);
 	commit();
 	r = reopened();
 	back = ndrv_registry_segments(r);
 	assert_true(back->foreign_bridge);
-	assert_true(back->parent_was_down);
 	assert_string_equal(back->bridge, "br0");
 	ndrv_registry_free(r);
 }
@@ -218,14 +216,12 @@ static void a_segment_row_goes_with_its_last_network(void **state)
 	struct ndrv_registry *r;
 
 	(void)state;
-	a->segment->parent_was_down = true;
 	assert_ok(ndrv_store_put_segment(store, a->segment, &err), &err);
 	assert_ok(ndrv_store_remove_network(store, a, &err), &err);
 	ndrv_network_remove(registry, a);
 	(void)put_network("bbb", 100); /* the same segment, anew */
 	commit();
 	r = reopened();
-	assert_false(ndrv_registry_segments(r)->parent_was_down);
 	ndrv_registry_free(r);
 }
 
