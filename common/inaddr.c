@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "common/inaddr.h"
@@ -68,13 +67,33 @@ unsigned dp_addr_to_bytes(const struct dp_addr *addr, uint8_t bytes[static 16])
 	return 16;
 }
 
+/* @v (up to 999) in decimal to @p; returns its end. Not snprintf(3): several times a request. */
+static char *put_number(char *p, unsigned v)
+{
+	if (v >= 100)
+		*p++ = (char)('0' + v / 100);
+	if (v >= 10)
+		*p++ = (char)('0' + v / 10 % 10);
+	*p++ = (char)('0' + v % 10);
+	return p;
+}
+
 const char *dp_addr_format(const struct dp_addr *addr, char buf[static DP_ADDR_STRLEN])
 {
 	uint8_t b[16];
+	char *p = buf;
+	unsigned n = dp_addr_to_bytes(addr, b);
 
-	dp_addr_to_bytes(addr, b);
-	if (addr->family == AF_UNSPEC || !inet_ntop(addr->family, b, buf, DP_ADDR_STRLEN))
+	if (addr->family == AF_INET) {
+		for (unsigned i = 0; i < n; i++) {
+			if (i)
+				*p++ = '.';
+			p = put_number(p, b[i]);
+		}
+		*p = '\0';
+	} else if (addr->family == AF_UNSPEC || !inet_ntop(addr->family, b, buf, DP_ADDR_STRLEN)) {
 		buf[0] = '\0';
+	}
 	return buf;
 }
 
@@ -124,9 +143,10 @@ int dp_prefix_parse(const char *s, struct dp_prefix *ret_prefix)
 
 const char *dp_prefix_format(const struct dp_prefix *p, char buf[static DP_PREFIX_STRLEN])
 {
-	size_t n = strlen(dp_addr_format(&p->addr, buf));
+	char *end = buf + strlen(dp_addr_format(&p->addr, buf));
 
-	(void)snprintf(buf + n, DP_PREFIX_STRLEN - n, "/%u", p->len);
+	*end++ = '/';
+	*put_number(end, p->len) = '\0'; /* at most 128 */
 	return buf;
 }
 

@@ -14,6 +14,7 @@ unit_tests = \
 	%D%/unit/test_hostroutes \
 	%D%/unit/test_ifname \
 	%D%/unit/test_inaddr \
+	%D%/unit/test_ipam_state \
 	%D%/unit/test_listener \
 	%D%/unit/test_log \
 	%D%/unit/test_loop \

@@ -353,6 +353,13 @@ class Daemon:
         self.process.wait()
         self._ended()
 
+    def die_at_start(self, seconds):
+        """Start it and kill it so much later, ready or not."""
+        env = dict(os.environ, **self.env)
+        with subprocess.Popen(self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env) as process:
+            time.sleep(seconds)  # the moment is the caller's to choose
+            process.kill()
+
     def stop(self):
         """SIGTERM; the seconds it took. A report of a sanitizer makes this fail."""
         begin = time.monotonic()

@@ -88,6 +88,8 @@ def kill_ipam():
         load = Load(d, 8, loop)
         load.until_killed(chance.uniform(0.01, 0.25))
         total += load.n_answered
+        if chance.random() < 0.3:
+            d.die_at_start(chance.uniform(0, 0.05))
         d.start()
         for address in held:
             request_address(d, pool, address.split("/")[0], bad=("in use",))
@@ -190,6 +192,8 @@ def kill_net():
         load = Load(d, 6, loop)
         load.until_killed(chance.uniform(0.02, 0.4))
         total += load.n_answered
+        if chance.random() < 0.3:
+            d.die_at_start(chance.uniform(0, 0.05))
         d.start()
         d.stop()
         compare_links(d, set(there), gone)

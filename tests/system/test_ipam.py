@@ -373,6 +373,17 @@ def no_replay():
     request_pool(d, "10.5.0.0/24", options={}, bad=("overlaps",))
 
 
+@test("a local pool that came without options may be claimed again only where swarm=true says that this is a Swarm")
+def replay_null():
+    for swarm, texts in (("false", ("overlaps",)), ("true", ())):
+        d = ipam("--swarm", swarm)
+        d.good("GetCapabilities")
+        request_pool(d, "10.5.0.0/24", options="null")
+        d.good("GetCapabilities")
+        request_pool(d, "10.5.0.0/24", options="null", bad=texts)
+        d.stop()
+
+
 # ---- restarts ----
 
 @test("a restart forgets nothing: pools, addresses and where the search goes on")

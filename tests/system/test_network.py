@@ -471,9 +471,11 @@ def parent_late():
 @test("GetCapabilities says scope and connectivity scope as configured")
 @clean
 def capabilities():
-    equal(net().good("GetCapabilities"), {"Scope": "local", "ConnectivityScope": "local", "GwAllocChecker": True})
-    equal(net("--scope", "global").good("GetCapabilities"),
-          {"Scope": "global", "ConnectivityScope": "global", "GwAllocChecker": True})
+    for args, scope, connectivity in (([], "local", "local"), (["--scope", "global"], "global", "global"),
+                                      (["--scope", "global", "--connectivity-scope", "local"], "global", "local")):
+        d = net(*args)
+        equal(d.good("GetCapabilities"), {"Scope": scope, "ConnectivityScope": connectivity, "GwAllocChecker": True})
+        d.stop()
 
 
 @test("GwAllocCheck: an isolated network needs no gateway address, a routed one does")

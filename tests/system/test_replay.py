@@ -31,7 +31,8 @@ class Replay:
         engine = name.split("-")[1]
         host = "" if engine == "20.10" else "plugin.moby.localhost"
         scope = "global" if "swarm" in name else "local"
-        self.daemons = {"ipam": Daemon("ipam", args=["--cooldown", "0"]),
+        swarm = "true" if "swarm" in name else "false"
+        self.daemons = {"ipam": Daemon("ipam", args=["--cooldown", "0", "--swarm", swarm]),
                         "net": Daemon("net", args=["--scope", scope, "--parent", "e0", "--firewall", "off"])}
         self.connections = {kind: d.connect(host=host) for kind, d in self.daemons.items()}
         self.pools = {}       # recorded PoolID -> (our PoolID, our Pool)

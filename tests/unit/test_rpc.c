@@ -101,12 +101,15 @@ static int on_wait(void *ctx, struct dp_call *call, const void *req, struct dp_e
 	return DP_STEP_PARK;
 }
 
+static int on_stop_call(void *ctx, struct dp_call *call, const void *req, struct dp_error *err);
+
 static const struct dp_route routes[] = {
 	{ "/Test.Echo", &request_schema, sizeof(struct request), on_echo },
 	{ "/Test.Refuse", &request_schema, sizeof(struct request), on_refuse },
 	{ "/Test.Nothing", NULL, 0, on_nothing },
 	{ "/Test.TwoSteps", &request_schema, sizeof(struct request), on_two_steps },
 	{ "/Test.Wait", NULL, 0, on_wait },
+	{ "/Test.Stop", NULL, 0, on_stop_call },
 };
 
 struct server {
@@ -121,6 +124,17 @@ struct server {
 };
 
 static struct server server;
+
+static int on_stop_call(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	(void)ctx;
+	(void)call;
+	(void)req;
+	(void)err;
+	dp_rpc_stop(server.rpc);
+	return DP_STEP_DONE;
+}
+
 static char dir[TEMPDIR_SIZE];
 static char path[TEMPDIR_SIZE + 16];
 
@@ -583,6 +597,17 @@ static void a_call_that_waits_too_long_is_answered_with_an_error(void **state)
 	assert_int_equal(n_done_failed, 1);
 }
 
+static void a_daemon_that_stops_answers_what_is_under_way_and_refuses_the_rest(void **state)
+{
+	struct answer last = call("/Test.Stop", "");
+	struct answer later = call("/Test.Echo", "{\"Text\":\"x\"}");
+
+	(void)state;
+	assert_int_equal(last.status, 200);
+	assert_string_equal(last.body, "{}");
+	assert_error(&later, 200, "being stopped");
+}
+
 static void nonsense_instead_of_http_does_not_disturb_others(void **state)
 {
 	int fd = connect_client();
@@ -622,6 +647,7 @@ int main(void)
 		TEST(many_clients_are_answered_all),
 		TEST(a_second_step_gives_the_answer),
 		TEST(a_call_that_waits_too_long_is_answered_with_an_error),
+		TEST(a_daemon_that_stops_answers_what_is_under_way_and_refuses_the_rest),
 		TEST(nonsense_instead_of_http_does_not_disturb_others),
 	};
 
