@@ -61,6 +61,8 @@ static void text_that_just_fits_is_not_cut(void **state)
 	(void)state;
 	(void)dp_error_set(&err, DP_ERR_INVALID, -EINVAL, "%0511d", 1);
 	assert_string_equal(err.msg + sizeof err.msg - 4, "001");
+	(void)dp_error_set(&err, DP_ERR_INVALID, -EINVAL, "%0512d", 1); /* one more does not */
+	assert_string_equal(err.msg + sizeof err.msg - 4, "...");
 }
 
 static void a_prefix_that_overflows_cuts_the_old_text(void **state)

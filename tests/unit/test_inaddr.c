@@ -26,6 +26,26 @@ static void addresses_are_read_and_written_canonically(void **state)
 	}
 }
 
+static void every_number_of_an_address_and_every_length_is_written(void **state)
+{
+	char want[DP_PREFIX_STRLEN];
+	char got[DP_PREFIX_STRLEN];
+
+	(void)state;
+	for (unsigned i = 0; i < 256; i++) {
+		struct dp_addr a = { .family = AF_INET, .lo = (uint64_t)i << 24 | i << 8 | (255 - i) };
+
+		(void)snprintf(want, sizeof want, "%u.0.%u.%u", i, i, 255 - i);
+		assert_string_equal(dp_addr_format(&a, got), want);
+	}
+	for (unsigned len = 0; len <= 128; len++) {
+		struct dp_prefix p = { .addr = { .family = AF_INET6, .lo = 1 }, .len = len };
+
+		(void)snprintf(want, sizeof want, "::1/%u", len);
+		assert_string_equal(dp_prefix_format(&p, got), want);
+	}
+}
+
 static void other_texts_are_no_address(void **state)
 {
 	static const char *const texts[] = { "", "10.0.0", "10.0.0.256", "10.0.0.1 ", "010.0.0.1",
@@ -301,6 +321,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(addresses_are_read_and_written_canonically),
+		cmocka_unit_test(every_number_of_an_address_and_every_length_is_written),
 		cmocka_unit_test(other_texts_are_no_address),
 		cmocka_unit_test(no_address_is_written_as_nothing),
 		cmocka_unit_test(bytes_are_in_network_order),

@@ -152,6 +152,15 @@ static void a_word_far_from_all_has_no_nearest(void **state)
 		assert_null(dp_nearest(typed[i], words, DP_ARRAY_LEN(words)));
 }
 
+static void of_a_short_word_more_than_one_letter_must_be_right(void **state)
+{
+	static const char *const short_words[] = { "mtu" };
+
+	(void)state;
+	assert_string_equal(dp_nearest("mto", short_words, 1), "mtu");
+	assert_null(dp_nearest("mxx", short_words, 1));
+}
+
 static void words_too_long_to_compare_are_far_from_all(void **state)
 {
 	char typed[200];
@@ -185,6 +194,7 @@ int main(void)
 		cmocka_unit_test(other_forms_are_no_mac_address),
 		cmocka_unit_test(the_nearest_word_is_found),
 		cmocka_unit_test(a_word_far_from_all_has_no_nearest),
+		cmocka_unit_test(of_a_short_word_more_than_one_letter_must_be_right),
 		cmocka_unit_test(words_too_long_to_compare_are_far_from_all),
 		cmocka_unit_test(of_two_near_words_the_nearer_one_wins_wherever_it_stands),
 	};

@@ -381,6 +381,7 @@ static void a_parked_item_fails_when_its_deadline_has_passed(void **state)
 	struct item b = item_of("b", "PD");
 
 	(void)state;
+	b.item.deadline_ms = dp_loop_now_ms(the_world->loop) + 60000;
 	a.item.deadline_ms = 1; /* long ago */
 	submit(&a);
 	submit(&b);
