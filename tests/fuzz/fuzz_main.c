@@ -24,7 +24,8 @@ int main(int argc, char **argv)
 		}
 		n = fread(data, 1, sizeof data, f);
 		(void)fclose(f);
-		copy = malloc(n ? n : 1); /* of the exact size: a read beyond it is seen by sanitizers */
+		copy = malloc(
+			n ? n : 1); /* of the exact size: a read beyond it is seen by sanitizers */
 		if (!copy)
 			return EXIT_FAILURE;
 		for (size_t b = 0; b < n; b++)

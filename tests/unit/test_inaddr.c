@@ -33,7 +33,8 @@ static void every_number_of_an_address_and_every_length_is_written(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < 256; i++) {
-		struct dp_addr a = { .family = AF_INET, .lo = (uint64_t)i << 24 | i << 8 | (255 - i) };
+		struct dp_addr a = { .family = AF_INET,
+				     .lo = (uint64_t)i << 24 | i << 8 | (255 - i) };
 
 		(void)snprintf(want, sizeof want, "%u.0.%u.%u", i, i, 255 - i);
 		assert_string_equal(dp_addr_format(&a, got), want);
@@ -48,9 +49,10 @@ static void every_number_of_an_address_and_every_length_is_written(void **state)
 
 static void other_texts_are_no_address(void **state)
 {
-	static const char *const texts[] = { "", "10.0.0", "10.0.0.256", "10.0.0.1 ", "010.0.0.1",
-					     "1.2.3.4.5", "::1%lo", "fe80::1%eth0", ":::", "x", "0x10.1.1.1",
-					     "2001:db8::1::2" };
+	static const char *const texts[] = {
+		"",       "10.0.0",       "10.0.0.256", "10.0.0.1 ", "010.0.0.1",  "1.2.3.4.5",
+		"::1%lo", "fe80::1%eth0", ":::",        "x",         "0x10.1.1.1", "2001:db8::1::2"
+	};
 	struct dp_addr a = { .family = 77 };
 
 	(void)state;
@@ -71,7 +73,8 @@ static void no_address_is_written_as_nothing(void **state)
 static void bytes_are_in_network_order(void **state)
 {
 	static const uint8_t want4[4] = { 10, 1, 2, 3 };
-	static const uint8_t want6[16] = { 0x20, 0x01, 0x0d, 0xb8, 0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6 };
+	static const uint8_t want6[16] = { 0x20, 0x01, 0x0d, 0xb8, 0, 1, 0, 2,
+					   0,    3,    0,    4,    0, 5, 0, 6 };
 	struct dp_addr a4 = addr_of("10.1.2.3");
 	struct dp_addr a6 = addr_of("2001:db8:1:2:3:4:5:6");
 	uint8_t b[16];
@@ -177,18 +180,20 @@ static void masking_clears_the_host_bits_at_every_length(void **state)
 		const char *in;
 		const char *first;
 		const char *last;
-	} cases[] = { { "10.1.2.3/0", "0.0.0.0", "255.255.255.255" },
-		      { "255.1.2.3/1", "128.0.0.0", "255.255.255.255" },
-		      { "10.1.2.3/8", "10.0.0.0", "10.255.255.255" },
-		      { "10.1.2.3/31", "10.1.2.2", "10.1.2.3" },
-		      { "10.1.2.3/32", "10.1.2.3", "10.1.2.3" },
-		      { "2001:db8::5/0", "::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff" },
-		      { "2001:db8:1:2:3::/48", "2001:db8:1::", "2001:db8:1:ffff:ffff:ffff:ffff:ffff" },
-		      { "2001:db8:1:2:3::/63", "2001:db8:1:2::", "2001:db8:1:3:ffff:ffff:ffff:ffff" },
-		      { "2001:db8:1:2:3::/64", "2001:db8:1:2::", "2001:db8:1:2:ffff:ffff:ffff:ffff" },
-		      { "2001:db8:1:2:f::/65", "2001:db8:1:2::", "2001:db8:1:2:7fff:ffff:ffff:ffff" },
-		      { "2001:db8::5/127", "2001:db8::4", "2001:db8::5" },
-		      { "2001:db8::5/128", "2001:db8::5", "2001:db8::5" } };
+	} cases[] = {
+		{ "10.1.2.3/0", "0.0.0.0", "255.255.255.255" },
+		{ "255.1.2.3/1", "128.0.0.0", "255.255.255.255" },
+		{ "10.1.2.3/8", "10.0.0.0", "10.255.255.255" },
+		{ "10.1.2.3/31", "10.1.2.2", "10.1.2.3" },
+		{ "10.1.2.3/32", "10.1.2.3", "10.1.2.3" },
+		{ "2001:db8::5/0", "::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff" },
+		{ "2001:db8:1:2:3::/48", "2001:db8:1::", "2001:db8:1:ffff:ffff:ffff:ffff:ffff" },
+		{ "2001:db8:1:2:3::/63", "2001:db8:1:2::", "2001:db8:1:3:ffff:ffff:ffff:ffff" },
+		{ "2001:db8:1:2:3::/64", "2001:db8:1:2::", "2001:db8:1:2:ffff:ffff:ffff:ffff" },
+		{ "2001:db8:1:2:f::/65", "2001:db8:1:2::", "2001:db8:1:2:7fff:ffff:ffff:ffff" },
+		{ "2001:db8::5/127", "2001:db8::4", "2001:db8::5" },
+		{ "2001:db8::5/128", "2001:db8::5", "2001:db8::5" }
+	};
 
 	(void)state;
 	for (size_t i = 0; i < DP_ARRAY_LEN(cases); i++) {

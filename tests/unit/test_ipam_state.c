@@ -82,7 +82,8 @@ static struct ipam_pool *request_pool(const char *text)
 	assert_ok(ipam_pool_id_parse(text, &id, &err), &err);
 	assert_ok(ipam_space_request_pool(space, &id, false, &grant, &err), &err);
 	if (grant.new_subnet)
-		assert_ok(ipam_state_add_subnet(state_db, ipam_pool_subnet(grant.pool), &err), &err);
+		assert_ok(ipam_state_add_subnet(state_db, ipam_pool_subnet(grant.pool), &err),
+			  &err);
 	assert_ok(ipam_state_put_pool(state_db, grant.pool, &err), &err);
 	return grant.pool;
 }
@@ -172,7 +173,8 @@ static void a_removed_subnet_takes_its_rows_along(void **state)
 	(void)state;
 	claim(pool, "10.1.0.5");
 	flush();
-	assert_ok(ipam_state_remove_subnet(state_db, ipam_subnet_id(ipam_pool_subnet(pool)), &err), &err);
+	assert_ok(ipam_state_remove_subnet(state_db, ipam_subnet_id(ipam_pool_subnet(pool)), &err),
+		  &err);
 	assert_true(ipam_space_release_pool(space, pool));
 	flush();
 	restart();
@@ -212,8 +214,8 @@ static void cursor_generation_and_replay_come_back(void **state)
 static void every_address_given_out_is_still_taken_after_a_restart(void **state)
 {
 	static const char *const v4[] = { "10.1.0.1", "10.1.0.254", "10.1.200.7" };
-	static const char *const v6[] = { "fd00::1", "fd00::7fff:ffff:ffff:ffff", "fd00::8000:0:0:0",
-					  "fd00::ffff:ffff:ffff:fffe" };
+	static const char *const v6[] = { "fd00::1", "fd00::7fff:ffff:ffff:ffff",
+					  "fd00::8000:0:0:0", "fd00::ffff:ffff:ffff:fffe" };
 	struct ipam_pool *p4 = request_pool("local/10.1.0.0/16");
 	struct ipam_pool *p6 = request_pool("local/fd00::/64");
 	struct ipam_usage usage;
@@ -247,21 +249,26 @@ static void a_lease_is_read_back_as_it_was_put(void **state)
 
 	(void)state;
 	put_lease(pool, &a, true);
-	assert_int_equal(ipam_state_get_lease(state_db, ipam_pool_subnet(pool), &other, &lease, &err), 0);
+	assert_int_equal(
+		ipam_state_get_lease(state_db, ipam_pool_subnet(pool), &other, &lease, &err), 0);
 	assert_int_equal(lease.pool_id, 77);
-	assert_int_equal(ipam_state_get_lease(state_db, ipam_pool_subnet(pool), &a, &lease, &err), 1);
+	assert_int_equal(ipam_state_get_lease(state_db, ipam_pool_subnet(pool), &a, &lease, &err),
+			 1);
 	assert_true(lease.pool_id == ipam_pool_rowid(pool));
 	assert_true(lease.is_gateway);
 	assert_false(lease.is_cooling);
 	assert_int_equal(lease.generation, 1);
 	assert_ok(ipam_state_rest_lease(state_db, ipam_pool_subnet(pool), &a, 5, &err), &err);
-	assert_int_equal(ipam_state_get_lease(state_db, ipam_pool_subnet(pool), &a, &lease, &err), 1);
+	assert_int_equal(ipam_state_get_lease(state_db, ipam_pool_subnet(pool), &a, &lease, &err),
+			 1);
 	assert_true(lease.is_cooling);
 	put_lease(pool, &a, false); /* held again */
-	assert_int_equal(ipam_state_get_lease(state_db, ipam_pool_subnet(pool), &a, &lease, &err), 1);
+	assert_int_equal(ipam_state_get_lease(state_db, ipam_pool_subnet(pool), &a, &lease, &err),
+			 1);
 	assert_false(lease.is_cooling);
 	assert_ok(ipam_state_drop_lease(state_db, ipam_pool_subnet(pool), &a, &err), &err);
-	assert_int_equal(ipam_state_get_lease(state_db, ipam_pool_subnet(pool), &a, &lease, &err), 0);
+	assert_int_equal(ipam_state_get_lease(state_db, ipam_pool_subnet(pool), &a, &lease, &err),
+			 0);
 }
 
 static int oldest(struct ipam_pool *pool, int64_t before, const char *first, const char *last,
@@ -271,7 +278,8 @@ static int oldest(struct ipam_pool *pool, int64_t before, const char *first, con
 	struct dp_addr b = addr_of(last);
 	struct dp_error err = DP_ERROR_INIT;
 	struct dp_addr found;
-	int r = ipam_state_oldest_cooling(state_db, ipam_pool_subnet(pool), before, &a, &b, &found, &err);
+	int r = ipam_state_oldest_cooling(state_db, ipam_pool_subnet(pool), before, &a, &b, &found,
+					  &err);
 
 	if (r == 1)
 		(void)dp_addr_format(&found, text);
@@ -315,7 +323,8 @@ static void resting_leases_are_found_all_over_a_64(void **state)
 
 		claim(pool, addrs[i]);
 		rest(pool, addrs[i], 100);
-		assert_int_equal(oldest(pool, 1000, "fd00::1", "fd00::ffff:ffff:ffff:ffff", text), 1);
+		assert_int_equal(oldest(pool, 1000, "fd00::1", "fd00::ffff:ffff:ffff:ffff", text),
+				 1);
 		assert_string_equal(text, addrs[i]);
 		assert_ok(ipam_state_drop_lease(state_db, ipam_pool_subnet(pool), &a, &err), &err);
 		ipam_subnet_drop(ipam_pool_subnet(pool), &a, true);
@@ -390,7 +399,8 @@ static void the_ula_is_drawn_once_and_kept(void **state)
 
 static void tamper(const char *sql)
 {
-	static const struct dp_store_schema any = { .application_id = 0x6d69706d, .n_migrations = 1 };
+	static const struct dp_store_schema any = { .application_id = 0x6d69706d,
+						    .n_migrations = 1 };
 	struct dp_error err = DP_ERROR_INIT;
 	struct dp_store *raw = NULL;
 	struct dp_stmt *stmt = NULL;

@@ -252,7 +252,8 @@ static void a_descriptor_is_watched_once(void **state)
 	struct dp_error err = DP_ERROR_INIT;
 
 	add(w, w->pipes[0][0], on_first);
-	assert_int_equal(dp_loop_add_fd(w->loop, w->pipes[0][0], EPOLLIN, on_first, w, &err), -EEXIST);
+	assert_int_equal(dp_loop_add_fd(w->loop, w->pipes[0][0], EPOLLIN, on_first, w, &err),
+			 -EEXIST);
 }
 
 static void a_descriptor_out_of_range_is_refused(void **state)

@@ -19,8 +19,8 @@ static int teardown(void **state)
 	return 0;
 }
 
-static struct ndrv_spec spec_of(const char *id, enum ndrv_mode mode, const char *parent, uint32_t vlan,
-				const char *bridge)
+static struct ndrv_spec spec_of(const char *id, enum ndrv_mode mode, const char *parent,
+				uint32_t vlan, const char *bridge)
 {
 	struct ndrv_spec s;
 
@@ -173,7 +173,8 @@ static void a_bridge_name_is_claimed_once(void **state)
 
 	(void)state;
 	(void)add(&a);
-	assert_refused(add_fails(&b, &err), -EEXIST, &err, "br-five is used by another network (eth0.5)");
+	assert_refused(add_fails(&b, &err), -EEXIST, &err,
+		       "br-five is used by another network (eth0.5)");
 	assert_int_equal(err.kind, DP_ERR_CONFLICT);
 	assert_refused(add_fails(&c, &err), -EEXIST, &err, "br-five");
 }
@@ -226,8 +227,9 @@ static void an_endpoint_is_found_by_its_id(void **state)
 
 static void an_endpoint_has_link_names_of_its_id(void **state)
 {
-	struct ndrv_endpoint *e = add_endpoint(
-		add_l2("aaa", 1), "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
+	struct ndrv_endpoint *e =
+		add_endpoint(add_l2("aaa", 1),
+			     "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
 
 	(void)state;
 	assert_string_equal(e->link, "mnv0123456789ab");

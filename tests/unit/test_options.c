@@ -149,7 +149,9 @@ static void the_default_parent_serves_vlans_only(void **state)
 	assert_ok(decode_with("{\"vlan\":\"5\"}", "", "bond0", "[]", &spec, &err), &err);
 	assert_string_equal(spec.parent, "bond0");
 	assert_int_equal(spec.mode, NDRV_L2);
-	assert_ok(decode_with("{\"vlan\":\"5\",\"parent\":\"eth3\"}", "", "bond0", "[]", &spec, &err), &err);
+	assert_ok(decode_with("{\"vlan\":\"5\",\"parent\":\"eth3\"}", "", "bond0", "[]", &spec,
+			      &err),
+		  &err);
 	assert_string_equal(spec.parent, "eth3");
 	assert_ok(decode_with("{}", "", "bond0", "[]", &spec, &err), &err);
 	assert_string_equal(spec.parent, "");
@@ -164,24 +166,31 @@ static void what_cannot_be_is_refused_by_name(void **state)
 		const char *part;
 	} cases[] = {
 		{ "{\"vlan\":\"0\",\"parent\":\"eth0\"}", "", "vlan: 0 is outside 1 to 4094" },
-		{ "{\"vlan\":\"4095\",\"parent\":\"eth0\"}", "", "vlan: 4095 is outside 1 to 4094" },
-		{ "{\"vlan\":\"ten\",\"parent\":\"eth0\"}", "", "vlan: 'ten' is not a whole number" },
+		{ "{\"vlan\":\"4095\",\"parent\":\"eth0\"}", "",
+		  "vlan: 4095 is outside 1 to 4094" },
+		{ "{\"vlan\":\"ten\",\"parent\":\"eth0\"}", "",
+		  "vlan: 'ten' is not a whole number" },
 		{ "{\"vlan\":100}", "", "vlan: expected a string, got a number" },
 		{ "{\"vlan\":\"5\"}", "", "vlan=5 needs a parent" },
 		{ "{\"mode\":\"l2\"}", "", "mode=l2 needs a parent" },
 		{ "{\"mode\":\"nat\"}", "", "mode: 'nat' is not one of l2, isolated, routed" },
 		{ "{\"mode\":\"routed\",\"parent\":\"eth0\"}", "", "mode=routed has no uplink" },
-		{ "{\"mode\":\"isolated\",\"parent\":\"eth0\"}", "", "mode=isolated has no uplink" },
-		{ "{\"parent\":\"eth0\"}", INTERNAL, "mode=isolated has no uplink: leave out parent=eth0" },
+		{ "{\"mode\":\"isolated\",\"parent\":\"eth0\"}", "",
+		  "mode=isolated has no uplink" },
+		{ "{\"parent\":\"eth0\"}", INTERNAL,
+		  "mode=isolated has no uplink: leave out parent=eth0" },
 		{ "{\"parent\":\"eth0.100\",\"vlan\":\"5\"}", "", "VLAN inside a VLAN" },
 		{ "{\"parent\":\"eth0/1\"}", "", "parent: " },
 		{ "{\"parent\":\"\"}", "", "parent: " },
 		{ "{\"parent\":\"averylonglinkname\"}", "", "parent: " },
 		{ "{\"gwbridge\":\"perhaps\"}", "", "gwbridge: 'perhaps'" },
-		{ "{\"com.docker.network.driver.mtu\":\"67\"}", "", "com.docker.network.driver.mtu: 67" },
-		{ "{\"com.docker.network.driver.mtu\":\"65536\"}", "", "com.docker.network.driver.mtu: 65536" },
+		{ "{\"com.docker.network.driver.mtu\":\"67\"}", "",
+		  "com.docker.network.driver.mtu: 67" },
+		{ "{\"com.docker.network.driver.mtu\":\"65536\"}", "",
+		  "com.docker.network.driver.mtu: 65536" },
 		{ "{\"com.docker.network.driver.mtu\":\"1279\"}", IPV6, "1279 is below 1280" },
-		{ "{\"com.docker.network.bridge.name\":\"br 0\"}", "", "com.docker.network.bridge.name: " },
+		{ "{\"com.docker.network.bridge.name\":\"br 0\"}", "",
+		  "com.docker.network.bridge.name: " },
 		{ "{\"com.docker.network.container_iface_prefix\":\"a:\"}", "",
 		  "com.docker.network.container_iface_prefix: " },
 		{ "{\"com.docker.network.container_iface_prefix\":\"twelveletter\"}", "",
@@ -212,7 +221,8 @@ static void limits_themselves_are_accepted(void **state)
 	assert_int_equal(decoded("{\"com.docker.network.driver.mtu\":\"68\"}", "").mtu, 68);
 	assert_int_equal(decoded("{\"com.docker.network.driver.mtu\":\"65535\"}", "").mtu, 65535);
 	assert_int_equal(decoded("{\"com.docker.network.driver.mtu\":\"1280\"}", IPV6).mtu, 1280);
-	assert_string_equal(decoded("{\"parent\":\"fifteen-letters\"}", "").parent, "fifteen-letters");
+	assert_string_equal(decoded("{\"parent\":\"fifteen-letters\"}", "").parent,
+			    "fifteen-letters");
 }
 
 static void options_of_the_engine_itself_are_passed_over(void **state)
@@ -233,11 +243,13 @@ static void subnets_are_masked_and_keep_their_gateways(void **state)
 	struct ndrv_spec spec;
 
 	(void)state;
-	assert_ok(decode_with("{}", "", "",
-			      "[{\"Pool\":\"10.1.0.9/24\",\"Gateway\":\"10.1.0.1/24\",\"AddressSpace\":\"local\"},"
-			      "{\"Pool\":\"10.2.0.0/24\"}, {\"Pool\":\"\"}, {}]",
-			      &spec, &err),
-		  &err);
+	assert_ok(
+		decode_with(
+			"{}", "", "",
+			"[{\"Pool\":\"10.1.0.9/24\",\"Gateway\":\"10.1.0.1/24\",\"AddressSpace\":\"local\"},"
+			"{\"Pool\":\"10.2.0.0/24\"}, {\"Pool\":\"\"}, {}]",
+			&spec, &err),
+		&err);
 	assert_int_equal(spec.n_subnets, 2);
 	assert_string_equal(dp_prefix_format(&spec.subnets[0].pool, text), "10.1.0.0/24");
 	assert_string_equal(dp_prefix_format(&spec.subnets[0].gateway, text), "10.1.0.1/24");
@@ -250,7 +262,8 @@ static void bad_subnets_are_refused_by_value(void **state)
 		const char *ipv4;
 		const char *part;
 	} cases[] = { { "[{\"Pool\":\"10.1.0.0\"}]", "Pool: '10.1.0.0'" },
-		      { "[{\"Pool\":\"10.1.0.0/24\",\"Gateway\":\"10.1.0.1\"}]", "Gateway: '10.1.0.1'" },
+		      { "[{\"Pool\":\"10.1.0.0/24\",\"Gateway\":\"10.1.0.1\"}]",
+			"Gateway: '10.1.0.1'" },
 		      { "[{\"Pool\":5}]", "Pool: expected a string" },
 		      { "[5]", "expected a JSON object" } };
 
@@ -274,7 +287,8 @@ static void sixteen_subnets_fit_and_no_more(void **state)
 	for (unsigned i = 0; i < NDRV_MAX_SUBNETS; i++) {
 		size_t n = strlen(text);
 
-		(void)snprintf(text + n, sizeof text - n, "%s{\"Pool\":\"10.0.%u.0/24\"}", i ? "," : "", i);
+		(void)snprintf(text + n, sizeof text - n, "%s{\"Pool\":\"10.0.%u.0/24\"}",
+			       i ? "," : "", i);
 	}
 	strcat(text, "]");
 	assert_ok(decode_with("{}", "", "", text, &spec, &err), &err);
@@ -351,17 +365,26 @@ static void other_subnets_or_gateways_make_specs_unequal(void **state)
 
 static void ids_are_letters_digits_and_a_few_signs(void **state)
 {
-	static const char *const bad[] = { NULL, "", "a b", "a/b", "..\x01", "ä",
-					   "12345678901234567890123456789012345678901234567890123456789012345" };
+	static const char *const bad[] = {
+		NULL,
+		"",
+		"a b",
+		"a/b",
+		"..\x01",
+		"ä",
+		"12345678901234567890123456789012345678901234567890123456789012345"
+	};
 	struct dp_error err = DP_ERROR_INIT;
 
 	(void)state;
 	assert_ok(ndrv_id_check("network", "A-z_0.9", &err), &err);
 	assert_ok(ndrv_id_check("network",
-				"1234567890123456789012345678901234567890123456789012345678901234", &err),
+				"1234567890123456789012345678901234567890123456789012345678901234",
+				&err),
 		  &err);
 	for (size_t i = 0; i < DP_ARRAY_LEN(bad); i++)
-		assert_refused(ndrv_id_check("endpoint", bad[i], &err), -EINVAL, &err, "endpoint id");
+		assert_refused(ndrv_id_check("endpoint", bad[i], &err), -EINVAL, &err,
+			       "endpoint id");
 }
 
 static void modes_are_read_back_by_their_names(void **state)
@@ -416,7 +439,8 @@ static void some_networks_announce_no_gateway(void **state)
 		struct ndrv_spec spec;
 
 		assert_ok(decode_with(cases[i].generic, cases[i].more, "",
-				      "[{\"Pool\":\"10.1.0.0/24\",\"Gateway\":\"10.1.0.1/24\"}]", &spec, &err),
+				      "[{\"Pool\":\"10.1.0.0/24\",\"Gateway\":\"10.1.0.1/24\"}]",
+				      &spec, &err),
 			  &err);
 		assert_null(ndrv_spec_gateway(&spec, &a));
 	}

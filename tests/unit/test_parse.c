@@ -109,9 +109,15 @@ static void a_mac_address_is_read_in_transmission_order(void **state)
 
 static void other_forms_are_no_mac_address(void **state)
 {
-	static const char *const texts[] = { "", "02:42:ac:11:00", "02:42:ac:11:00:0", "02-42-ac-11-00-05",
-					     "02:42:ac:11:00:0g", "02:42:ac:11:00:055",
-					     "0242ac110005", "02:42:ac:11:00:05 ", "02:42:ac:11:00.05",
+	static const char *const texts[] = { "",
+					     "02:42:ac:11:00",
+					     "02:42:ac:11:00:0",
+					     "02-42-ac-11-00-05",
+					     "02:42:ac:11:00:0g",
+					     "02:42:ac:11:00:055",
+					     "0242ac110005",
+					     "02:42:ac:11:00:05 ",
+					     "02:42:ac:11:00.05",
 					     "2:42:ac:11:00:005" };
 	uint8_t mac[6] = { 1, 2, 3, 4, 5, 6 };
 	static const uint8_t same[6] = { 1, 2, 3, 4, 5, 6 };

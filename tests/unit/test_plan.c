@@ -87,7 +87,8 @@ static struct ndrv_plan planned(const struct ndrv_spec *spec, const struct ndrv_
 	return plan;
 }
 
-static void assert_plan(const struct ndrv_spec *spec, const struct ndrv_facts *facts, const char *want)
+static void assert_plan(const struct ndrv_spec *spec, const struct ndrv_facts *facts,
+			const char *want)
 {
 	struct ndrv_plan plan = planned(spec, facts);
 	char got[256] = "";
@@ -95,7 +96,8 @@ static void assert_plan(const struct ndrv_spec *spec, const struct ndrv_facts *f
 	for (unsigned i = 0; i < plan.n_ops; i++) {
 		size_t n = strlen(got);
 
-		(void)snprintf(got + n, sizeof got - n, "%s%s", i ? " " : "", words[plan.ops[i].kind]);
+		(void)snprintf(got + n, sizeof got - n, "%s%s", i ? " " : "",
+			       words[plan.ops[i].kind]);
 	}
 	assert_string_equal(got, want);
 }
@@ -434,7 +436,8 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_new_vlan_needs_bridge_subinterface_and_rules),
 		cmocka_unit_test(a_parent_that_is_down_is_set_up_first),
-		cmocka_unit_test(a_second_network_on_the_vlan_needs_nothing_but_the_look_at_the_rules),
+		cmocka_unit_test(
+			a_second_network_on_the_vlan_needs_nothing_but_the_look_at_the_rules),
 		cmocka_unit_test(an_untagged_network_takes_the_parent_itself_as_port),
 		cmocka_unit_test(only_what_is_missing_is_repaired),
 		cmocka_unit_test(a_vlan_that_was_there_before_is_used),

@@ -194,7 +194,8 @@ static int setup(void **state)
 	assert_ok(dp_listener_open(path, &s->listener, &err), &err);
 	assert_ok(dp_turn_new(s->loop, &ops, s, &s->turn, &err), &err);
 	assert_ok(dp_rpc_new(&s->spec, s->loop, s->turn, &s->rpc, &err), &err);
-	assert_ok(dp_http_new(s->loop, s->listener.fd, dp_rpc_on_request, s->rpc, &s->http, &err), &err);
+	assert_ok(dp_http_new(s->loop, s->listener.fd, dp_rpc_on_request, s->rpc, &s->http, &err),
+		  &err);
 	assert_ok(dp_loop_add_fd(s->loop, s->stop_pipe[0], EPOLLIN, on_stop, s, &err), &err);
 	dp_loop_set_hook(s->loop, on_iteration, s);
 	assert_int_equal(pthread_create(&s->thread, NULL, serve, s), 0);
@@ -422,8 +423,9 @@ static void an_unknown_method_is_not_found(void **state)
 static void another_verb_is_not_allowed(void **state)
 {
 	struct answer get = call_raw("GET /Test.Echo HTTP/1.1\r\nHost: x\r\n\r\n");
-	struct answer put = call_raw("PUT /Plugin.Activate HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
-				     "\r\n{}");
+	struct answer put =
+		call_raw("PUT /Plugin.Activate HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+			 "\r\n{}");
 
 	(void)state;
 	assert_error(&get, 405, "POST");
@@ -433,7 +435,8 @@ static void another_verb_is_not_allowed(void **state)
 static void an_empty_host_header_is_accepted(void **state)
 {
 	/* Engine 20.10 and older send one. */
-	struct answer a = call_raw("POST /Test.Nothing HTTP/1.1\r\nHost: \r\nContent-Length: 0\r\n\r\n");
+	struct answer a =
+		call_raw("POST /Test.Nothing HTTP/1.1\r\nHost: \r\nContent-Length: 0\r\n\r\n");
 
 	(void)state;
 	assert_int_equal(a.status, 200);
@@ -441,8 +444,9 @@ static void an_empty_host_header_is_accepted(void **state)
 
 static void a_body_in_chunks_is_put_together(void **state)
 {
-	struct answer a = call_raw("POST /Test.Echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
-				   "\r\n8\r\n{\"Text\":\r\n7\r\n\"hello\"\r\n1\r\n}\r\n0\r\n\r\n");
+	struct answer a =
+		call_raw("POST /Test.Echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+			 "\r\n8\r\n{\"Text\":\r\n7\r\n\"hello\"\r\n1\r\n}\r\n0\r\n\r\n");
 
 	(void)state;
 	assert_int_equal(a.status, 200);
@@ -462,8 +466,8 @@ static struct answer call_with_body_of(size_t size)
 	memset(body, ' ', size);
 	memcpy(body, start, sizeof start - 1);
 	body[size - 1] = '}';
-	(void)snprintf(head, sizeof head, "POST /Test.Echo HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n",
-		       size);
+	(void)snprintf(head, sizeof head,
+		       "POST /Test.Echo HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n", size);
 	send_text(fd, head, strlen(head));
 	send_text(fd, body, size);
 	a = receive(fd);
@@ -530,7 +534,8 @@ static void requests_sent_at_once_are_answered_in_order(void **state)
 
 static void half_a_request_holds_nobody_up(void **state)
 {
-	static const char half[] = "POST /Test.Echo HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\n{\"Te";
+	static const char half[] =
+		"POST /Test.Echo HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\n{\"Te";
 	int slow = connect_client();
 	struct answer a;
 
@@ -546,7 +551,8 @@ static void half_a_request_holds_nobody_up(void **state)
 
 static void clients_that_leave_are_forgotten(void **state)
 {
-	static const char half[] = "POST /Test.Echo HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\n{\"Te";
+	static const char half[] =
+		"POST /Test.Echo HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\n{\"Te";
 
 	(void)state;
 	for (unsigned i = 0; i < 20; i++) {

@@ -74,8 +74,9 @@ static int decode(const struct dp_schema *schema, const char *text, struct dp_er
 
 static void every_type_arrives_in_its_member(void **state)
 {
-	json_auto_t *obj = json_of("{\"name\":\"box\",\"colour\":\"green\",\"count\":7,\"on\":false,"
-				   "\"words\":[\"x\",\"yy\"],\"object\":{\"k\":1},\"array\":[1]}");
+	json_auto_t *obj =
+		json_of("{\"name\":\"box\",\"colour\":\"green\",\"count\":7,\"on\":false,"
+			"\"words\":[\"x\",\"yy\"],\"object\":{\"k\":1},\"array\":[1]}");
 	struct dp_error err = DP_ERROR_INIT;
 	struct sample s = { .on = true };
 
@@ -161,7 +162,8 @@ static void lists_take_words_only(void **state)
 
 static void values_as_text_arrive_in_their_members(void **state)
 {
-	json_auto_t *obj = json_of("{\"name\":\"box\",\"count\":\"7\",\"on\":\"no\",\"words\":\"x y\"}");
+	json_auto_t *obj =
+		json_of("{\"name\":\"box\",\"count\":\"7\",\"on\":\"no\",\"words\":\"x y\"}");
 	struct dp_error err = DP_ERROR_INIT;
 	struct sample s = { .on = true };
 
@@ -182,7 +184,8 @@ static void text_values_that_are_not_text_are_refused(void **state)
 		char text[64];
 
 		(void)snprintf(text, sizeof text, "{\"name\":\"box\",\"count\":%s}", bad[i]);
-		assert_refused(decode(&texts, text, &err), -EINVAL, &err, "count: expected a string");
+		assert_refused(decode(&texts, text, &err), -EINVAL, &err,
+			       "count: expected a string");
 	}
 }
 
@@ -403,7 +406,8 @@ static void refuses_what_is_out_of_range(void **state)
 		refuses(row, number(row, -1));
 		refuses(row, number(row, (long long)f->min - 1));
 		refuses(row, number(row, (long long)f->max + 1));
-		refuses(row, number(row, (long long)f->min + (1LL << 32))); /* wraps to a good one */
+		refuses(row,
+			number(row, (long long)f->min + (1LL << 32))); /* wraps to a good one */
 		refuses(row, number(row, INT64_MAX));
 	} else if (f->type == DP_T_STR && f->choices) {
 		refuses(row, json_string("no such choice"));

@@ -243,7 +243,8 @@ static void what_is_rolled_back_never_was(void **state)
 /* Changes the file behind the daemon's back, with @sql. */
 static void tamper(const char *sql)
 {
-	static const struct dp_store_schema any = { .application_id = 0x6d6e7470, .n_migrations = 1 };
+	static const struct dp_store_schema any = { .application_id = 0x6d6e7470,
+						    .n_migrations = 1 };
 	struct dp_error err = DP_ERROR_INIT;
 	struct dp_store *raw = NULL;
 	struct dp_stmt *stmt = NULL;

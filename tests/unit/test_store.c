@@ -79,8 +79,10 @@ static const char *const migrations[] = {
 	"CREATE TABLE fruit(name TEXT PRIMARY KEY, n INTEGER) WITHOUT ROWID",
 	"ALTER TABLE fruit ADD COLUMN colour TEXT NOT NULL DEFAULT 'green'",
 };
-static const struct dp_store_schema v1 = { .application_id = 77, .migrations = migrations, .n_migrations = 1 };
-static const struct dp_store_schema v2 = { .application_id = 77, .migrations = migrations, .n_migrations = 2 };
+static const struct dp_store_schema v1 = { .application_id = 77, .migrations = migrations,
+					   .n_migrations = 1 };
+static const struct dp_store_schema v2 = { .application_id = 77, .migrations = migrations,
+					   .n_migrations = 2 };
 static const struct dp_store_schema foreign = { .application_id = 78, .migrations = migrations,
 						.n_migrations = 1 };
 
@@ -220,9 +222,10 @@ static void an_older_store_is_migrated_and_keeps_its_rows(void **state)
 
 static void a_migration_that_fails_changes_nothing(void **state)
 {
-	static const char *const bad[] = { migrations[0], "ALTER TABLE fruit ADD COLUMN a TEXT",
+	static const char *const bad[] = { "SELECT 1", "ALTER TABLE fruit ADD COLUMN a TEXT",
 					   "ALTER TABLE nonsense ADD COLUMN b TEXT" };
-	static const struct dp_store_schema v3 = { .application_id = 77, .migrations = bad, .n_migrations = 3 };
+	static const struct dp_store_schema v3 = { .application_id = 77, .migrations = bad,
+						   .n_migrations = 3 };
 	struct dp_error err = DP_ERROR_INIT;
 	struct dp_store *store = open_ok(&v1);
 
@@ -345,7 +348,8 @@ static void a_store_that_another_process_holds_is_refused(void **state)
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		(void)close(end[1]);
-		if (dp_store_open(dir, "s.db", &v1, &store, &err) < 0 || write(ready[1], &c, 1) != 1)
+		if (dp_store_open(dir, "s.db", &v1, &store, &err) < 0 ||
+		    write(ready[1], &c, 1) != 1)
 			_exit(1);
 		_exit(read(end[0], &c, 1) < 0); /* until the parent has seen enough */
 	}
@@ -407,7 +411,8 @@ static void a_commit_costs_one_sync_and_none_if_nothing_changed(void **state)
 	struct dp_store *store = open_ok(&v1);
 
 	(void)state;
-	exec_ok(store, "INSERT INTO fruit VALUES('first', 0)"); /* the new log's header has one more */
+	exec_ok(store,
+		"INSERT INTO fruit VALUES('first', 0)"); /* the new log's header has one more */
 	commit_ok(store);
 	n_syncs = 0;
 	commit_ok(store);
@@ -527,8 +532,8 @@ static int64_t n_fruits_after_a_kill(void)
 	pid_t pid;
 
 	(void)snprintf(copy, sizeof copy, "%s/copy", dir);
-	(void)snprintf(command, sizeof command, "rm -rf %s && mkdir %s && cp %s/s.db* %s", copy, copy, dir,
-		       copy);
+	(void)snprintf(command, sizeof command, "rm -rf %s && mkdir %s && cp %s/s.db* %s", copy,
+		       copy, dir, copy);
 	pid = fork();
 	if (pid == 0) {
 		(void)execl("/bin/sh", "sh", "-c", command, NULL);
@@ -617,7 +622,8 @@ static void a_commit_that_failed_does_not_come_back_after_a_kill(void **state)
 	struct dp_error err = DP_ERROR_INIT;
 
 	(void)state;
-	for (unsigned call = 1;; call++) { /* at some call, all is written and only the sync fails */
+	for (unsigned call = 1;;
+	     call++) { /* at some call, all is written and only the sync fails */
 		struct dp_store *store = open_ok(&v1);
 		int r;
 

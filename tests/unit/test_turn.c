@@ -48,7 +48,8 @@ static void reload(void *ctx)
 struct item {
 	struct dp_turn_item item; /* first */
 	const char *name;
-	const char *script; /* D done, A again, P park, X fail; S, W: submit, wake @other and be done */
+	const char *
+		script; /* D done, A again, P park, X fail; S, W: submit, wake @other and be done */
 	unsigned step;
 	struct item *other;
 	int finished;       /* times */
