@@ -58,7 +58,7 @@ check "the subnet that all of them asked for is free" create good --subnet 10.31
 check "and removed again" docker network rm good
 unchanged "the host is as before once more" /run/lab/before
 
-check "a subnet of two hosts is created" create tiny --subnet 10.32.0.0/30 -o mode=isolated
+check "a subnet of two hosts is created" create tiny --subnet 10.32.0.0/30 --gateway 10.32.0.1 -o mode=isolated
 check "its one free address is used" run t1 tiny
 refuses "the next container is told that no address is left" "[Nn]o available addresses on this pool.*10\.32\.0\.0/30" \
 	docker run --rm --network tiny lab true
