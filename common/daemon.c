@@ -30,14 +30,30 @@ struct request {
 	const char *config_path; /* NULL = the default path, which may be missing */
 	bool check_only;
 	bool done;    /* --help and the like have been served */
+	const struct dp_command *command; /* NULL = be the daemon */
+	int first_word;                   /* of the command's, in argv */
 	json_t *root; /* the configuration file; the configuration borrows from it until the end */
 };
 
 /* ---- configuration ---- */
 
+static struct dp_command_env command_env(const struct dp_daemon_spec *spec)
+{
+	static const struct dp_command none[] = { { .name = NULL } };
+
+	return (struct dp_command_env){
+		.program = spec->name,
+		.config = spec->config,
+		.managed_socket = spec->managed_socket,
+		.commands = spec->commands ? spec->commands : none,
+	};
+}
+
 static void print_help(const struct dp_daemon_spec *spec)
 {
-	printf("Usage: %s [OPTION]...\n%s\n\n"
+	struct dp_command_env env = command_env(spec);
+
+	printf("Usage: %s [OPTION]...\n       %s [OPTION]... COMMAND [--json] [OPTION]...\n%s\n\n"
 	       "  --config FILE    read configuration from FILE (JSON)\n"
 	       "  --check-config   check the configuration and exit\n"
 	       "  --print-config   print the compiled-in defaults as a configuration file and exit\n"
@@ -45,12 +61,16 @@ static void print_help(const struct dp_daemon_spec *spec)
 	       "  --version        print the version and exit\n"
 	       "  --help           print this and exit\n\n"
 	       "Configuration keys, also settable in the file and as %sKEY in the environment:\n",
-	       spec->name, spec->summary, spec->env_prefix);
+	       spec->name, spec->name, spec->summary, spec->env_prefix);
 	for (size_t i = 0; i < spec->config->n_fields; i++) {
 		const struct dp_field *f = &spec->config->fields[i];
 
 		printf("  --%s VALUE\n        %s%s%s%s\n", f->key, f->help,
 		       f->def && *f->def ? " [" : "", f->def, f->def && *f->def ? "]" : "");
+	}
+	if (spec->commands) {
+		printf("\nCommands, each with --help:\n");
+		dp_command_print_help(&env, NULL, stdout);
 	}
 }
 
@@ -93,6 +113,25 @@ static int special_option(const struct dp_daemon_spec *spec, const char *arg, st
 	return 1;
 }
 
+/* The first word that is no option names a command, whose own words follow. */
+static int take_command(const struct dp_daemon_spec *spec, int argc, char **argv, int i,
+			struct request *rq, struct dp_error *err)
+{
+	struct dp_command_env env = command_env(spec);
+
+	rq->command = dp_command_find(&env, argv[i], err);
+	if (!rq->command)
+		return err->code;
+	rq->first_word = i + 1;
+	for (int k = i + 1; k < argc; k++) {
+		if (!strcmp(argv[k], "--help")) {
+			dp_command_print_help(&env, rq->command, stdout);
+			rq->done = true;
+		}
+	}
+	return 0;
+}
+
 /* One pass over the command line: @dst NULL looks for the special options only. */
 static int read_args(const struct dp_daemon_spec *spec, int argc, char **argv, struct request *rq,
 		     void *dst, struct dp_error *err)
@@ -106,8 +145,7 @@ static int read_args(const struct dp_daemon_spec *spec, int argc, char **argv, s
 		if (special_option(spec, arg, rq))
 			continue;
 		if (strncmp(arg, "--", 2))
-			return dp_error_set(err, DP_ERR_INVALID, -EINVAL, "unexpected argument '%s'",
-					    arg);
+			return take_command(spec, argc, argv, i, rq, err);
 		(void)snprintf(key, sizeof key, "%.*s",
 			       (int)(value ? value - arg - 2 : (ptrdiff_t)strlen(arg) - 2), arg + 2);
 		if (strcmp(key, "config") && !dp_schema_find(spec->config, key))
@@ -288,7 +326,6 @@ static int start(struct daemon *d, const void *config, struct dp_error *err)
 	d->rpc_spec = (struct dp_rpc_spec){
 		.implements = d->spec->implements,
 		.routes = d->spec->routes,
-		.n_routes = d->spec->n_routes,
 		.ctx = d->ctx,
 		.deadline_ms = common->deadline * 1000,
 	};
@@ -341,6 +378,26 @@ static int run(const struct dp_daemon_spec *spec, const void *config)
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+static int command(const struct dp_daemon_spec *spec, int argc, char **argv, const struct request *rq,
+		   void *config)
+{
+	const struct dp_common_config *common = config;
+	struct dp_command_env env = command_env(spec);
+	struct dp_error err = DP_ERROR_INIT;
+	json_auto_t *args = NULL;
+	bool json;
+
+	if (dp_command_parse(&env, rq->command, argc - rq->first_word, argv + rq->first_word, config,
+			     &args, &json, &err) < 0) {
+		fprintf(stderr, "%s: %s\n", spec->name, err.msg);
+		return EXIT_USAGE;
+	}
+	if (dp_command_run(&env, rq->command, config, common->socket, args, json, &err) == 0)
+		return EXIT_SUCCESS;
+	fprintf(stderr, "%s %s: %s\n", spec->name, rq->command->name, err.msg);
+	return EXIT_FAILURE;
+}
+
 static int obey(const struct dp_daemon_spec *spec, int argc, char **argv, struct request *rq,
 		void *config)
 {
@@ -360,7 +417,7 @@ static int obey(const struct dp_daemon_spec *spec, int argc, char **argv, struct
 		puts("configuration is valid");
 		return EXIT_SUCCESS;
 	}
-	return run(spec, config);
+	return rq->command ? command(spec, argc, argv, rq, config) : run(spec, config);
 }
 
 int dp_daemon_main(const struct dp_daemon_spec *spec, int argc, char **argv, void *config)

@@ -10,8 +10,11 @@
  * Every key is spelled the same everywhere: `log-level` in the file, MYIPAMPLUGIN_LOG_LEVEL in the
  * environment (an empty value counts as not set, since `docker plugin set` cannot unset), and
  * `--log-level` on the command line. Unknown keys are errors in all three.
+ *
+ * A word on the command line that is no option is a command for operators (command.h).
  */
 
+#include "common/command.h"
 #include "common/rpc.h"
 #include "common/schema.h"
 #include "common/turn.h"
@@ -45,8 +48,9 @@ struct dp_daemon_spec {
 	const struct dp_schema *config;        /* table of the configuration */
 	const struct dp_schema *const *tables; /* further tables for --print-tables; NULL-terminated */
 	const char *implements;                /* "IpamDriver" */
-	const struct dp_route *routes;
-	size_t n_routes;
+	const struct dp_route *const *routes;  /* tables of methods, NULL-terminated */
+	const struct dp_command *commands;     /* for operators; ends with a row without name */
+	const char *managed_socket;            /* file name of the socket in a managed plugin */
 	struct dp_turn_ops turn_ops;
 	/* Semantic check of the decoded configuration; may be NULL. Must not change anything. */
 	int (*check)(const void *config, struct dp_error *err);
@@ -56,10 +60,11 @@ struct dp_daemon_spec {
 };
 
 /**
- * dp_daemon_main() - be that daemon until SIGTERM or SIGINT
+ * dp_daemon_main() - be that daemon until SIGTERM or SIGINT, or do one command
  * @config: the daemon's configuration struct, filled here
  *
- * Return: exit status: 0; 1 it could not start or had to give up; 2 wrong usage or configuration.
+ * Return: exit status: 0; 1 it could not start or had to give up, or the command failed; 2 wrong
+ *         usage or configuration.
  */
 int dp_daemon_main(const struct dp_daemon_spec *spec, int argc, char **argv, void *config);
 

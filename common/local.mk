@@ -2,6 +2,8 @@ noinst_LIBRARIES += common/libcommon.a
 common_libcommon_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(MHD_CFLAGS) $(SQLITE_CFLAGS)
 common_libcommon_a_SOURCES = \
 	common/cleanup.h \
+	common/client.c common/client.h \
+	common/command.c common/command.h \
 	common/compiler.h \
 	common/daemon.c common/daemon.h \
 	common/error.c common/error.h \

@@ -113,9 +113,11 @@ static void finish(struct dp_turn_item *item, const struct dp_error *err)
 
 static const struct dp_route *find_route(const struct dp_rpc *rpc, const char *path)
 {
-	for (size_t i = 0; i < rpc->spec->n_routes; i++) {
-		if (!strcmp(rpc->spec->routes[i].path, path))
-			return &rpc->spec->routes[i];
+	for (const struct dp_route *const *table = rpc->spec->routes; *table; table++) {
+		for (const struct dp_route *route = *table; route->path; route++) {
+			if (!strcmp(route->path, path))
+				return route;
+		}
 	}
 	return NULL;
 }

@@ -38,6 +38,7 @@ typedef int (*dp_rpc_handler)(void *ctx, struct dp_call *call, const void *req, 
 /* A later step; @data is what dp_call_then() was given. */
 typedef int (*dp_rpc_step)(void *ctx, struct dp_call *call, void *data, struct dp_error *err);
 
+/* A table of routes ends with a row whose path is NULL. */
 struct dp_route {
 	const char *path;               /* "/IpamDriver.RequestPool" */
 	const struct dp_schema *schema; /* NULL = no arguments, an empty body is fine */
@@ -65,8 +66,7 @@ struct dp_turn_item *dp_call_item(struct dp_call *call);
 
 struct dp_rpc_spec {
 	const char *implements;         /* "NetworkDriver": the answer to Plugin.Activate */
-	const struct dp_route *routes;
-	size_t n_routes;
+	const struct dp_route *const *routes; /* tables, NULL-terminated */
 	void *ctx;                      /* handed to handlers */
 	uint32_t deadline_ms;           /* a parked call fails after this */
 };

@@ -15,9 +15,8 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
-#include "ipam/driver.h"
+#include "ipam/driver_internal.h"
 #include "ipam/hostroutes.h"
-#include "ipam/state.h"
 
 #define OPT_REQUEST_TYPE "RequestAddressType"
 #define OPT_GATEWAY      "com.docker.network.gateway"
@@ -26,24 +25,6 @@
 #define OPT_NAME         "com.docker.network.endpoint.name"
 
 enum { MAX_EXPIRE_PER_REQUEST = 16 }; /* rows; bounds the work a request does for others */
-
-struct pool_list {
-	struct ipam_default_pool *items;
-	size_t n;
-};
-
-struct driver {
-	const struct ipam_config *config;
-	struct ipam_state *state;
-	struct ipam_space *space;     /* NULL after a failed reload, until one succeeds */
-	struct pool_list defaults[IPAM_N_BOOKS]; /* IPv4 */
-	struct pool_list defaults_v6;
-	struct ipam_pool **touched;   /* cursors to write at the flush */
-	size_t n_touched;
-	size_t max_touched;
-	bool spoilt;                  /* a write of this turn failed */
-	struct dp_error spoilt_err;   /* why */
-};
 
 /* ---- configuration ---- */
 
@@ -94,8 +75,8 @@ const struct dp_schema ipam_option_schema = {
 	},
 };
 
-static int parse_list(const char *key, const char *text, int family, struct pool_list *ret_list,
-		      struct dp_error *err)
+static int parse_list(const char *key, const char *text, int family,
+		      struct ipam_pool_list *ret_list, struct dp_error *err)
 {
 	auto_free struct ipam_default_pool *items = NULL;
 	auto_free char *copy = strdup(text);
@@ -118,14 +99,14 @@ static int parse_list(const char *key, const char *text, int family, struct pool
 	return 0;
 }
 
-static void free_lists(struct driver *d)
+static void free_lists(struct ipam_driver *d)
 {
 	for (unsigned b = 0; b < IPAM_N_BOOKS; b++)
 		free(d->defaults[b].items);
 	free(d->defaults_v6.items);
 }
 
-static int parse_lists(const struct ipam_config *c, struct driver *d, struct dp_error *err)
+static int parse_lists(const struct ipam_config *c, struct ipam_driver *d, struct dp_error *err)
 {
 	int r = parse_list("default-pools", c->default_pools, AF_INET, &d->defaults[IPAM_LOCAL], err);
 
@@ -139,7 +120,7 @@ static int parse_lists(const struct ipam_config *c, struct driver *d, struct dp_
 
 int ipam_config_check(const void *config, struct dp_error *err)
 {
-	struct driver d = { .config = config };
+	struct ipam_driver d = { .config = config };
 	int r = parse_lists(config, &d, err);
 
 	free_lists(&d);
@@ -151,13 +132,13 @@ int ipam_config_check(const void *config, struct dp_error *err)
 int ipam_driver_start(const void *config, struct dp_loop *loop, void **ret_ctx, struct dp_error *err)
 {
 	const struct ipam_config *c = config;
-	struct driver *d = calloc(1, sizeof *d);
+	struct ipam_driver *d = calloc(1, sizeof *d);
 	int r;
 
-	(void)loop;
 	if (!d)
 		return dp_error_oom(err);
 	d->config = c;
+	d->loop = loop;
 	r = parse_lists(c, d, err);
 	if (r == 0)
 		r = ipam_state_open(c->common.state_dir, &d->state, err);
@@ -173,7 +154,7 @@ int ipam_driver_start(const void *config, struct dp_loop *loop, void **ret_ctx, 
 
 void ipam_driver_stop(void *ctx)
 {
-	struct driver *d = ctx;
+	struct ipam_driver *d = ctx;
 
 	ipam_space_free(d->space);
 	ipam_state_close(d->state);
@@ -183,7 +164,7 @@ void ipam_driver_stop(void *ctx)
 }
 
 /* A write failed: nothing of this turn may be answered as done. Return: the code, forwarded. */
-static int spoil(struct driver *d, int r, const struct dp_error *err)
+int ipam_driver_spoil(struct ipam_driver *d, int r, const struct dp_error *err)
 {
 	if (r < 0 && !d->spoilt) {
 		d->spoilt = true;
@@ -194,7 +175,7 @@ static int spoil(struct driver *d, int r, const struct dp_error *err)
 
 int ipam_driver_flush(void *ctx, struct dp_error *err)
 {
-	struct driver *d = ctx;
+	struct ipam_driver *d = ctx;
 	struct ipam_dirty_chunk chunk;
 	int r = 0;
 
@@ -212,7 +193,7 @@ int ipam_driver_flush(void *ctx, struct dp_error *err)
 
 void ipam_driver_reload(void *ctx)
 {
-	struct driver *d = ctx;
+	struct ipam_driver *d = ctx;
 	struct dp_error err = DP_ERROR_INIT;
 
 	ipam_state_rollback(d->state);
@@ -225,7 +206,7 @@ void ipam_driver_reload(void *ctx)
 }
 
 /* Every handler's first line: is there a model to work on? */
-static int ready(struct driver *d, struct dp_error *err)
+int ipam_driver_ready(struct ipam_driver *d, struct dp_error *err)
 {
 	if (d->space)
 		return 0;
@@ -233,7 +214,7 @@ static int ready(struct driver *d, struct dp_error *err)
 }
 
 /* The cursor of @pool has moved: write it at the flush. */
-static int touch(struct driver *d, struct ipam_pool *pool, struct dp_error *err)
+int ipam_driver_touch(struct ipam_driver *d, struct ipam_pool *pool, struct dp_error *err)
 {
 	for (size_t i = d->n_touched; i-- > 0;) {
 		if (d->touched[i] == pool)
@@ -252,7 +233,7 @@ static int touch(struct driver *d, struct ipam_pool *pool, struct dp_error *err)
 	return 0;
 }
 
-static void untouch(struct driver *d, const struct ipam_pool *pool)
+void ipam_driver_untouch(struct ipam_driver *d, const struct ipam_pool *pool)
 {
 	for (size_t i = 0; i < d->n_touched; i++) {
 		if (d->touched[i] == pool)
@@ -264,8 +245,8 @@ static void untouch(struct driver *d, const struct ipam_pool *pool)
 
 static int on_get_capabilities(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
 {
-	struct driver *d = ctx;
-	int r = ready(d, err);
+	struct ipam_driver *d = ctx;
+	int r = ipam_driver_ready(d, err);
 
 	(void)req;
 	if (r < 0)
@@ -275,7 +256,7 @@ static int on_get_capabilities(void *ctx, struct dp_call *call, const void *req,
 	 * would make it release a live pool (moby: libnetwork/network.go, reservePools). */
 	dp_call_reply(call, json_pack("{s:b, s:b}", "RequiresMACAddress",
 				      (int)d->config->requires_mac_address, "RequiresRequestReplay", 0));
-	return spoil(d, r, err);
+	return ipam_driver_spoil(d, r, err);
 }
 
 static int on_get_spaces(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
@@ -325,7 +306,8 @@ static int parse_prefix(const char *what, const char *text, struct dp_prefix *re
  * person's `docker network create --ipam-driver` sends {} at least, but other clients of the
  * engine send null too: so null counts only on hosts that are said to be in a Swarm.
  */
-static bool is_swarm_request(const struct driver *d, enum ipam_book book, const json_t *options)
+static bool is_swarm_request(const struct ipam_driver *d, enum ipam_book book,
+			     const json_t *options)
 {
 	if (book == IPAM_GLOBAL)
 		return true;
@@ -334,7 +316,7 @@ static bool is_swarm_request(const struct driver *d, enum ipam_book book, const 
 
 /* The host's routes and nameservers, and what the other book holds: a node that leads a Swarm sees
  * the Swarm's subnets in the global book first and is asked for them in the local one later. */
-static int prefixes_to_avoid(const struct driver *d, enum ipam_book book,
+static int prefixes_to_avoid(const struct ipam_driver *d, enum ipam_book book,
 			     struct ipam_hostroutes *routes, struct dp_error *err)
 {
 	enum ipam_book other = book == IPAM_LOCAL ? IPAM_GLOBAL : IPAM_LOCAL;
@@ -353,10 +335,10 @@ static int prefixes_to_avoid(const struct driver *d, enum ipam_book book,
 	return 0;
 }
 
-static int choose_prefix(struct driver *d, enum ipam_book book, bool v6, unsigned len,
+static int choose_prefix(struct ipam_driver *d, enum ipam_book book, bool v6, unsigned len,
 			 struct dp_prefix *ret_prefix, struct dp_error *err)
 {
-	const struct pool_list *list = v6 ? &d->defaults_v6 : &d->defaults[book];
+	const struct ipam_pool_list *list = v6 ? &d->defaults_v6 : &d->defaults[book];
 	struct ipam_hostroutes avoid = IPAM_HOSTROUTES_INIT;
 	struct ipam_default_pool ula = { .size = 64 };
 	struct ipam_choice choice = { .book = book, .bases = list->items, .n_bases = list->n,
@@ -364,7 +346,7 @@ static int choose_prefix(struct driver *d, enum ipam_book book, bool v6, unsigne
 	int r = 0;
 
 	if (v6 && !list->n) {
-		r = spoil(d, ipam_state_ula(d->state, &ula.base, err), err);
+		r = ipam_driver_spoil(d, ipam_state_ula(d->state, &ula.base, err), err);
 		choice.bases = &ula;
 		choice.n_bases = 1;
 	}
@@ -379,7 +361,7 @@ static int choose_prefix(struct driver *d, enum ipam_book book, bool v6, unsigne
 }
 
 /* The prefix that a request means: the one it names, or a free one. */
-static int wanted_prefix(struct driver *d, const struct request_pool *rq, enum ipam_book book,
+static int wanted_prefix(struct ipam_driver *d, const struct request_pool *rq, enum ipam_book book,
 			 struct dp_prefix *ret_prefix, struct dp_error *err)
 {
 	bool v6 = rq->v6;
@@ -399,8 +381,8 @@ static int wanted_prefix(struct driver *d, const struct request_pool *rq, enum i
 	return choose_prefix(d, book, v6, len, ret_prefix, err);
 }
 
-static int identify_pool(struct driver *d, const struct request_pool *rq, struct ipam_pool_id *ret_id,
-			 struct dp_error *err)
+static int identify_pool(struct ipam_driver *d, const struct request_pool *rq,
+			 struct ipam_pool_id *ret_id, struct dp_error *err)
 {
 	struct pool_options opt = { .tenant = "" };
 	struct dp_prefix range = { .len = 0 };
@@ -425,14 +407,14 @@ static int identify_pool(struct driver *d, const struct request_pool *rq, struct
 static int on_request_pool(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
 {
 	const struct request_pool *rq = req;
-	struct driver *d = ctx;
+	struct ipam_driver *d = ctx;
 	struct ipam_pool_grant grant;
 	const struct ipam_pool *known;
 	struct ipam_pool_id id;
 	bool swarm;
 	char name[IPAM_POOL_ID_SIZE];
 	char text[DP_PREFIX_STRLEN];
-	int r = ready(d, err);
+	int r = ipam_driver_ready(d, err);
 
 	if (r == 0)
 		r = identify_pool(d, rq, &id, err);
@@ -451,7 +433,7 @@ static int on_request_pool(void *ctx, struct dp_call *call, const void *req, str
 	if (r == 0)
 		r = ipam_state_put_pool(d->state, grant.pool, err);
 	if (r < 0)
-		return spoil(d, r, err);
+		return ipam_driver_spoil(d, r, err);
 	ipam_pool_id_format(&id, name);
 	if (grant.new_pool)
 		dp_log_info("pool %s requested", name);
@@ -474,7 +456,7 @@ static const struct dp_schema release_pool_schema = {
 };
 
 /* Gives back every lease taken through @pool, whose subnet stays for the others. */
-static int drop_leases_of_pool(struct driver *d, struct ipam_pool *pool, struct dp_error *err)
+static int drop_leases_of_pool(struct ipam_driver *d, struct ipam_pool *pool, struct dp_error *err)
 {
 	struct ipam_subnet *subnet = ipam_pool_subnet(pool);
 	struct ipam_lease lease;
@@ -497,12 +479,12 @@ static int drop_leases_of_pool(struct driver *d, struct ipam_pool *pool, struct 
 static int on_release_pool(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
 {
 	const struct release_pool *rq = req;
-	struct driver *d = ctx;
+	struct ipam_driver *d = ctx;
 	struct dp_error ignored = DP_ERROR_INIT;
 	struct ipam_pool *pool;
 	int64_t subnet_id;
 	int64_t pool_id;
-	int r = ready(d, err);
+	int r = ipam_driver_ready(d, err);
 
 	(void)call;
 	if (r < 0)
@@ -513,7 +495,7 @@ static int on_release_pool(void *ctx, struct dp_call *call, const void *req, str
 	}
 	subnet_id = ipam_subnet_id(ipam_pool_subnet(pool));
 	pool_id = ipam_pool_rowid(pool);
-	untouch(d, pool);
+	ipam_driver_untouch(d, pool);
 	if (ipam_subnet_n_pools(ipam_pool_subnet(pool)) > 1)
 		r = drop_leases_of_pool(d, pool, err);
 	if (r == 0 && ipam_space_release_pool(d->space, pool))
@@ -521,7 +503,7 @@ static int on_release_pool(void *ctx, struct dp_call *call, const void *req, str
 	else if (r == 0)
 		r = ipam_state_remove_pool(d->state, pool_id, err);
 	dp_log_info("pool %s released", rq->pool_id);
-	return spoil(d, r, err);
+	return ipam_driver_spoil(d, r, err);
 }
 
 /* ---- addresses ---- */
@@ -554,7 +536,7 @@ static int64_t wall_clock(void)
 }
 
 /* Puts addresses that have rested long enough back among the free ones. */
-static int end_cooling(struct driver *d, struct ipam_pool *pool, struct dp_error *err)
+static int end_cooling(struct ipam_driver *d, struct ipam_pool *pool, struct dp_error *err)
 {
 	struct ipam_subnet *subnet = ipam_pool_subnet(pool);
 	struct dp_addr first = dp_prefix_masked(ipam_subnet_prefix(subnet)).addr;
@@ -574,11 +556,11 @@ static int end_cooling(struct driver *d, struct ipam_pool *pool, struct dp_error
 		if (r < 0)
 			break;
 	}
-	return r < 0 ? spoil(d, r, err) : 0;
+	return r < 0 ? ipam_driver_spoil(d, r, err) : 0;
 }
 
 /* Takes the address of @pool's range that has rested longest; @err holds the exhaustion. */
-static int pick_cooling(struct driver *d, struct ipam_pool *pool, struct dp_addr *ret_addr,
+static int pick_cooling(struct ipam_driver *d, struct ipam_pool *pool, struct dp_addr *ret_addr,
 			struct dp_error *err)
 {
 	struct dp_error exhausted = *err;
@@ -595,11 +577,11 @@ static int pick_cooling(struct driver *d, struct ipam_pool *pool, struct dp_addr
 	}
 	if (r == 1)
 		ipam_subnet_revive(ipam_pool_subnet(pool), ret_addr);
-	return r < 0 ? spoil(d, r, err) : 0;
+	return r < 0 ? ipam_driver_spoil(d, r, err) : 0;
 }
 
-static int pick(struct driver *d, struct ipam_pool *pool, bool is_gateway, struct dp_addr *ret_addr,
-		struct dp_error *err)
+static int pick(struct ipam_driver *d, struct ipam_pool *pool, bool is_gateway,
+		struct dp_addr *ret_addr, struct dp_error *err)
 {
 	int r = end_cooling(d, pool, err);
 
@@ -610,12 +592,12 @@ static int pick(struct driver *d, struct ipam_pool *pool, bool is_gateway, struc
 		r = pick_cooling(d, pool, ret_addr, err);
 	if (r < 0)
 		return r;
-	return spoil(d, touch(d, pool, err), err);
+	return ipam_driver_spoil(d, ipam_driver_touch(d, pool, err), err);
 }
 
 /* The address that was asked for. @ret_write: is its row to be written? */
-static int claim(struct driver *d, struct ipam_pool *pool, const struct dp_addr *addr, bool is_gateway,
-		 bool *ret_write, struct dp_error *err)
+static int claim(struct ipam_driver *d, struct ipam_pool *pool, const struct dp_addr *addr,
+		 bool is_gateway, bool *ret_write, struct dp_error *err)
 {
 	struct ipam_subnet *subnet = ipam_pool_subnet(pool);
 	struct ipam_lease lease;
@@ -632,11 +614,11 @@ static int claim(struct driver *d, struct ipam_pool *pool, const struct dp_addr 
 		return r;
 	r = ipam_state_get_lease(d->state, subnet, addr, &lease, err);
 	if (r < 0)
-		return spoil(d, r, err);
+		return ipam_driver_spoil(d, r, err);
 	if (r == 1 && is_gateway && lease.is_gateway && !lease.is_cooling &&
 	    lease.pool_id != ipam_pool_rowid(pool)) {
 		*ret_write = false; /* the router of several pools on this subnet */
-		return spoil(d, ipam_state_add_sharer(d->state, pool, addr, err), err);
+		return ipam_driver_spoil(d, ipam_state_add_sharer(d->state, pool, addr, err), err);
 	}
 	claim.lease = r == 1 ? &lease : NULL;
 	*ret_write = true;
@@ -647,12 +629,12 @@ static int on_request_address(void *ctx, struct dp_call *call, const void *req, 
 {
 	const struct address_request *rq = req;
 	bool is_gateway = !strcmp(option(rq, OPT_REQUEST_TYPE), OPT_GATEWAY);
-	struct driver *d = ctx;
+	struct ipam_driver *d = ctx;
 	struct dp_prefix answer;
 	struct ipam_pool *pool;
 	char text[DP_PREFIX_STRLEN];
 	bool write = true;
-	int r = ready(d, err);
+	int r = ipam_driver_ready(d, err);
 
 	if (r == 0)
 		r = ipam_space_pool_by_text(d->space, rq->pool_id ? rq->pool_id : "", &pool, err);
@@ -679,14 +661,14 @@ static int on_request_address(void *ctx, struct dp_call *call, const void *req, 
 
 		r = ipam_state_put_lease(d->state, ipam_pool_subnet(pool), &answer.addr, &row, err);
 		if (r < 0)
-			return spoil(d, r, err);
+			return ipam_driver_spoil(d, r, err);
 	}
 	dp_call_reply(call, json_pack("{s:s, s:{}}", "Address", dp_prefix_format(&answer, text), "Data"));
 	return DP_STEP_DONE;
 }
 
 /* The last user of @addr is gone. */
-static int end_lease(struct driver *d, struct ipam_pool *pool, const struct dp_addr *addr,
+static int end_lease(struct ipam_driver *d, struct ipam_pool *pool, const struct dp_addr *addr,
 		     const struct ipam_lease *lease, struct dp_error *err)
 {
 	struct ipam_subnet *subnet = ipam_pool_subnet(pool);
@@ -700,7 +682,7 @@ static int end_lease(struct driver *d, struct ipam_pool *pool, const struct dp_a
 	return ipam_state_rest_lease(d->state, subnet, addr, wall_clock(), err);
 }
 
-static int release(struct driver *d, struct ipam_pool *pool, const struct dp_addr *addr,
+static int release(struct ipam_driver *d, struct ipam_pool *pool, const struct dp_addr *addr,
 		   struct dp_error *err)
 {
 	struct ipam_subnet *subnet = ipam_pool_subnet(pool);
@@ -723,11 +705,11 @@ static int release(struct driver *d, struct ipam_pool *pool, const struct dp_add
 static int on_release_address(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
 {
 	const struct address_request *rq = req;
-	struct driver *d = ctx;
+	struct ipam_driver *d = ctx;
 	struct dp_error ignored = DP_ERROR_INIT;
 	struct ipam_pool *pool;
 	struct dp_addr addr;
-	int r = ready(d, err);
+	int r = ipam_driver_ready(d, err);
 
 	(void)call;
 	if (r < 0)
@@ -737,7 +719,7 @@ static int on_release_address(void *ctx, struct dp_call *call, const void *req, 
 		dp_log_debug("release of unknown address '%.64s'", rq->address ? rq->address : "");
 		return DP_STEP_DONE;
 	}
-	return spoil(d, release(d, pool, &addr, err), err);
+	return ipam_driver_spoil(d, release(d, pool, &addr, err), err);
 }
 
 const struct dp_route ipam_routes[] = {
@@ -751,5 +733,5 @@ const struct dp_route ipam_routes[] = {
 	  on_request_address },
 	{ "/IpamDriver.ReleaseAddress", &address_schema, sizeof(struct address_request),
 	  on_release_address },
+	{ .path = NULL },
 };
-const size_t ipam_n_routes = DP_ARRAY_LEN(ipam_routes);

@@ -31,7 +31,6 @@ struct ipam_config {
 extern const struct dp_schema ipam_config_schema;
 extern const struct dp_schema ipam_option_schema; /* --ipam-opt */
 extern const struct dp_route ipam_routes[];
-extern const size_t ipam_n_routes;
 
 /* ipam_config_check() - do the pool lists parse? For struct dp_daemon_spec. */
 DP_NODISCARD int ipam_config_check(const void *config, struct dp_error *err);
@@ -39,7 +38,7 @@ DP_NODISCARD int ipam_config_check(const void *config, struct dp_error *err);
 /**
  * ipam_driver_start() - open the state in config->common.state_dir
  * @config:  struct ipam_config; borrowed until ipam_driver_stop()
- * @loop:    unused: nothing waits
+ * @loop:    borrowed
  * @ret_ctx: out: new, for the routes and turn hooks; freed by ipam_driver_stop()
  *
  * Return: 0; as ipam_state_open() and ipam_state_load().

@@ -2,7 +2,7 @@ noinst_LIBRARIES += ipam/libipam.a
 ipam_libipam_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 ipam_libipam_a_SOURCES = \
 	ipam/bitmap.c ipam/bitmap.h \
-	ipam/driver.c ipam/driver.h \
+	ipam/driver.c ipam/driver.h ipam/driver_internal.h \
 	ipam/hostroutes.c ipam/hostroutes.h \
 	ipam/pool.c ipam/pool.h \
 	ipam/pool_id.c ipam/pool_id.h \

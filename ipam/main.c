@@ -7,6 +7,7 @@ int main(int argc, char **argv)
 {
 	static const struct dp_schema *const tables[] = { &ipam_option_schema, NULL };
 	static struct ipam_config config;
+	static const struct dp_route *const routes[] = { ipam_routes, NULL };
 	const struct dp_daemon_spec spec = {
 		.name = "myipamplugin",
 		.env_prefix = "MYIPAMPLUGIN_",
@@ -14,8 +15,8 @@ int main(int argc, char **argv)
 		.config = &ipam_config_schema,
 		.tables = tables,
 		.implements = "IpamDriver",
-		.routes = ipam_routes,
-		.n_routes = ipam_n_routes,
+		.routes = routes,
+		.managed_socket = "ipam.sock",
 		.turn_ops = { .flush = ipam_driver_flush, .reload = ipam_driver_reload },
 		.check = ipam_config_check,
 		.start = ipam_driver_start,

@@ -1062,5 +1062,5 @@ const struct dp_route ndrv_routes[] = {
 	OTHER_ROUTE("RevokeExternalConnectivity"),
 	OTHER_ROUTE("DiscoverNew"),
 	OTHER_ROUTE("DiscoverDelete"),
+	{ .path = NULL },
 };
-const size_t ndrv_n_routes = DP_ARRAY_LEN(ndrv_routes);

@@ -30,7 +30,6 @@ struct ndrv_config {
 
 extern const struct dp_schema ndrv_config_schema;
 extern const struct dp_route ndrv_routes[];
-extern const size_t ndrv_n_routes;
 
 /**
  * ndrv_driver_start() - open state and kernel, repair the host

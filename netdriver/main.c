@@ -8,6 +8,7 @@ int main(int argc, char **argv)
 {
 	static const struct dp_schema *const tables[] = { &ndrv_option_schema, NULL };
 	static struct ndrv_config config;
+	static const struct dp_route *const routes[] = { ndrv_routes, NULL };
 	const struct dp_daemon_spec spec = {
 		.name = "mynetworkplugin",
 		.env_prefix = "MYNETWORKPLUGIN_",
@@ -15,8 +16,8 @@ int main(int argc, char **argv)
 		.config = &ndrv_config_schema,
 		.tables = tables,
 		.implements = "NetworkDriver",
-		.routes = ndrv_routes,
-		.n_routes = ndrv_n_routes,
+		.routes = routes,
+		.managed_socket = "network.sock",
 		.turn_ops = { .flush = ndrv_driver_flush, .reload = ndrv_driver_reload },
 		.start = ndrv_driver_start,
 		.stop = ndrv_driver_stop,

@@ -126,7 +126,8 @@ static void must(int r, const struct dp_error *err)
 static void start(void)
 {
 	static const struct dp_turn_ops ops = { .flush = flush, .reload = ipam_driver_reload };
-	static struct dp_rpc_spec spec = { .implements = "IpamDriver", .routes = ipam_routes,
+	static const struct dp_route *const routes[] = { ipam_routes, NULL };
+	static struct dp_rpc_spec spec = { .implements = "IpamDriver", .routes = routes,
 					   .deadline_ms = 1000 };
 	struct dp_error err = DP_ERROR_INIT;
 
@@ -139,7 +140,6 @@ static void start(void)
 	must(dp_loop_new(&ipam.loop, &err), &err);
 	must(ipam_driver_start(&ipam.config, ipam.loop, &ipam.driver, &err), &err);
 	must(dp_turn_new(ipam.loop, &ops, ipam.driver, &ipam.turn, &err), &err);
-	spec.n_routes = ipam_n_routes;
 	spec.ctx = ipam.driver;
 	must(dp_rpc_new(&spec, ipam.loop, ipam.turn, &ipam.rpc, &err), &err);
 	(void)atexit(remove_dir);
@@ -174,6 +174,16 @@ static void decode_network(const struct dp_route *route, const char *body, size_
 	assert(ndrv_spec_equal(&spec, &again) && !memcmp(&spec, &again, sizeof spec));
 }
 
+/* Route number @i of a table, counted round. */
+static const struct dp_route *pick(const struct dp_route *table, size_t i)
+{
+	size_t n = 0;
+
+	while (table[n].path)
+		n++;
+	return &table[i % n];
+}
+
 /* One line: a letter, then the body. 'A' and so on are the IPAM daemon's methods, 'a' the other's. */
 static void run_line(const char *line, size_t n)
 {
@@ -183,9 +193,9 @@ static void run_line(const char *line, size_t n)
 	if (c == '!') {
 		ipam.fail_flush = true;
 	} else if (c >= 'a') {
-		decode_network(&ndrv_routes[(size_t)(c - 'a') % ndrv_n_routes], req.body, req.size);
+		decode_network(pick(ndrv_routes, (size_t)(c - 'a')), req.body, req.size);
 	} else {
-		req.path = ipam_routes[(size_t)(c >= 'A' ? c - 'A' : c) % ipam_n_routes].path;
+		req.path = pick(ipam_routes, (size_t)(c >= 'A' ? c - 'A' : c))->path;
 		dp_rpc_on_request(ipam.rpc, &req);
 		(void)dp_turn_run(ipam.turn);
 		assert(req.answered);

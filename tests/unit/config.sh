@@ -87,7 +87,7 @@ for name in mynetworkplugin myipamplugin; do
 	check "$name's man page names every key and option" man_page_names_all
 	check "$name refuses an unknown option and suggests the nearest" \
 		run 2 "'log-levle', did you mean 'log-level'" "$program" --log-levle debug
-	check "$name refuses an argument that is no option" run 2 "unexpected argument 'start'" "$program" start
+	check "$name refuses a command that it does not know" run 2 "unknown command 'start'" "$program" start
 	check "$name refuses an option without its value" run 2 '--socket needs a value' "$program" --socket
 	check "$name takes --key=value" run 2 'deadline: 99 is outside' "$program" "${empty[@]}" --deadline=99 --check-config
 	check "$name refuses a file that is not there" run 2 "$dir/none.json" "$program" --config "$dir/none.json"

@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/client.h"
 #include "common/listener.h"
 #include "common/rpc.h"
 #include "tests/support/tempdir.h"
@@ -110,7 +111,9 @@ static const struct dp_route routes[] = {
 	{ "/Test.TwoSteps", &request_schema, sizeof(struct request), on_two_steps },
 	{ "/Test.Wait", NULL, 0, on_wait },
 	{ "/Test.Stop", NULL, 0, on_stop_call },
+	{ .path = NULL },
 };
+static const struct dp_route *const tables[] = { routes, NULL };
 
 struct server {
 	struct dp_rpc_spec spec;
@@ -184,8 +187,7 @@ static int setup(void **state)
 	tempdir_make(dir);
 	(void)snprintf(path, sizeof path, "%s/s.sock", dir);
 	*s = (struct server){ .spec = { .implements = "TestDriver",
-					.routes = routes,
-					.n_routes = DP_ARRAY_LEN(routes),
+					.routes = tables,
 					.deadline_ms = 50 },
 			      .listener = DP_LISTENER_INIT };
 	n_done_ok = n_done_failed = 0;
@@ -629,6 +631,112 @@ static void nonsense_instead_of_http_does_not_disturb_others(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* ---- client.c on the same server ---- */
+
+struct outcome {
+	struct dp_loop *loop;
+	json_t *reply;
+	struct dp_error err;
+};
+
+static void on_outcome(void *ctx, json_t *reply, const struct dp_error *err)
+{
+	struct outcome *o = ctx;
+
+	o->reply = json_incref(reply);
+	if (err)
+		o->err = *err;
+	dp_loop_stop(o->loop);
+}
+
+static struct outcome ask(const char *method, json_t *args, uint64_t timeout_ms)
+{
+	struct outcome o = { .err = DP_ERROR_INIT };
+	struct dp_error err = DP_ERROR_INIT;
+
+	assert_ok(dp_loop_new(&o.loop, &err), &err);
+	assert_ok(dp_client_call(o.loop, path, method, args, timeout_ms, on_outcome, &o, NULL, &err),
+		  &err);
+	assert_ok(dp_loop_run(o.loop, &err), &err);
+	dp_loop_free(o.loop);
+	return o;
+}
+
+static void our_client_is_told_the_answer(void **state)
+{
+	struct outcome o = ask("/Test.Echo", json_pack("{s:s}", "Text", "hello"), 20000);
+
+	(void)state;
+	assert_string_equal(json_string_value(json_object_get(o.reply, "Text")), "hello");
+	json_decref(o.reply);
+}
+
+static void our_client_is_told_a_refusal_in_the_servers_words(void **state)
+{
+	struct outcome o = ask("/Test.Refuse", json_pack("{s:s}", "Text", "hello"), 20000);
+
+	(void)state;
+	assert_null(o.reply);
+	assert_int_equal(o.err.kind, DP_ERR_INVALID);
+	assert_string_equal(o.err.msg, "no: 'hello'");
+}
+
+static void our_client_sends_more_than_a_socket_holds(void **state)
+{
+	size_t n = 900000;
+	char *text = malloc(n + 1);
+	struct outcome o;
+
+	(void)state;
+	memset(text, 'x', n);
+	text[n] = '\0';
+	o = ask("/Test.Refuse", json_pack("{s:s}", "Text", text), 20000);
+	free(text);
+	assert_null(o.reply);
+	assert_contains(o.err.msg, "Text: ");
+}
+
+static void our_client_gives_up_in_time(void **state)
+{
+	struct outcome o = ask("/Test.Wait", NULL, 1);
+
+	(void)state;
+	assert_null(o.reply);
+	assert_int_equal(o.err.code, -ETIMEDOUT);
+}
+
+static void our_client_is_refused_where_nobody_listens(void **state)
+{
+	struct dp_error err = DP_ERROR_INIT;
+	struct dp_loop *loop;
+
+	(void)state;
+	assert_ok(dp_loop_new(&loop, &err), &err);
+	assert_refused(dp_client_call(loop, "/nowhere/x.sock", "/Test.Echo", NULL, 1, on_outcome, NULL,
+				      NULL, &err),
+		       -ENOENT, &err, "/nowhere/x.sock");
+	dp_loop_free(loop);
+}
+
+static void a_cancelled_call_is_never_heard_of(void **state)
+{
+	struct outcome o = { .err = DP_ERROR_INIT };
+	struct dp_client_call *cancelled;
+	struct dp_error err = DP_ERROR_INIT;
+
+	(void)state;
+	assert_ok(dp_loop_new(&o.loop, &err), &err);
+	assert_ok(dp_client_call(o.loop, path, "/Test.Wait", NULL, 1, on_outcome, NULL, &cancelled, &err),
+		  &err);
+	assert_ok(dp_client_call(o.loop, path, "/Test.Nothing", NULL, 20000, on_outcome, &o, NULL, &err),
+		  &err);
+	dp_client_cancel(cancelled); /* on_outcome() would stumble over its NULL */
+	assert_ok(dp_loop_run(o.loop, &err), &err);
+	assert_non_null(o.reply);
+	json_decref(o.reply);
+	dp_loop_free(o.loop);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -655,6 +763,12 @@ int main(void)
 		TEST(a_call_that_waits_too_long_is_answered_with_an_error),
 		TEST(a_daemon_that_stops_answers_what_is_under_way_and_refuses_the_rest),
 		TEST(nonsense_instead_of_http_does_not_disturb_others),
+		TEST(our_client_is_told_the_answer),
+		TEST(our_client_is_told_a_refusal_in_the_servers_words),
+		TEST(our_client_sends_more_than_a_socket_holds),
+		TEST(our_client_gives_up_in_time),
+		TEST(our_client_is_refused_where_nobody_listens),
+		TEST(a_cancelled_call_is_never_heard_of),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

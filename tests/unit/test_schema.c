@@ -517,11 +517,11 @@ static void add_table(const char *table, const struct dp_schema *schema)
 	}
 }
 
-static void add_routes(const struct dp_route *routes, size_t n)
+static void add_routes(const struct dp_route *routes)
 {
-	for (size_t i = 0; i < n; i++) {
-		assert(!routes[i].schema || routes[i].req_size <= sizeof dst);
-		add_table(routes[i].path + 1, routes[i].schema);
+	for (const struct dp_route *r = routes; r->path; r++) {
+		assert(!r->schema || r->req_size <= sizeof dst);
+		add_table(r->path + 1, r->schema);
 	}
 }
 
@@ -550,7 +550,7 @@ int main(void)
 	add_table("myipamplugin config", &ipam_config_schema);
 	add_table("-o", &ndrv_option_schema);
 	add_table("--ipam-opt", &ipam_option_schema);
-	add_routes(ndrv_routes, ndrv_n_routes);
-	add_routes(ipam_routes, ipam_n_routes);
+	add_routes(ndrv_routes);
+	add_routes(ipam_routes);
 	return _cmocka_run_group_tests("schema", cases, n_cases, NULL, NULL);
 }
