@@ -34,6 +34,7 @@ struct driver {
 	struct dp_timer repair;         /* armed while something is left to be done */
 	uint64_t repair_wait_ms;        /* how long it was armed for last; 0 = all was well */
 	char complaint[600];            /* last warning of a repair */
+	bool move_noted;                /* that attach=direct is not possible was logged */
 	bool rules_unsure;              /* the engine may have (re)started: look at the rules again */
 	bool spoilt;                    /* a write of this turn failed */
 	struct dp_error spoilt_err;
@@ -41,13 +42,14 @@ struct driver {
 
 static const char *const scopes[] = { "local", "global", NULL };
 static const char *const scopes_or_same[] = { "local", "global", "", NULL };
+static const char *const attach_modes[] = { "move", "direct", NULL };
 static const char *const firewall_modes[] = { "auto", "off", NULL };
 
 const struct dp_schema ndrv_config_schema = {
 	.noun = "config key",
 	.refuse_unknown = true,
-	.n_fields = 9,
-	.fields = (const struct dp_field[9]){
+	.n_fields = 11,
+	.fields = (const struct dp_field[11]){
 		DP_COMMON_FIELDS(struct ndrv_config, "mynetworkplugin"),
 		DP_STR(struct ndrv_config, scope, "scope", .choices = scopes, .def = "local",
 		       .help = "`global`: networks belong to a Swarm and its leader allocates for all "
@@ -63,6 +65,12 @@ const struct dp_schema ndrv_config_schema = {
 			       "`off`: none"),
 		DP_STR(struct ndrv_config, sysctl_dir, "sysctl-dir", .min = 1, .def = "/proc/sys",
 		       .help = "where the host's /proc/sys is writable"),
+		DP_STR(struct ndrv_config, attach, "attach", .choices = attach_modes, .def = "move",
+		       .help = "how containers get their links where a network does not say: see the "
+			       "network's option"),
+		DP_STR(struct ndrv_config, sandbox_dir, "sandbox-dir", .def = "",
+		       .help = "where the containers' network namespaces are seen, for "
+			       "`attach=direct`; empty: where the engine says"),
 	},
 };
 
@@ -659,15 +667,17 @@ struct endpoint_request {
 	const char *id;
 	json_t *interface;
 	json_t *options;
+	const char *sandbox;
 };
 
 static const struct dp_schema endpoint_schema = {
-	.n_fields = 4,
-	.fields = (const struct dp_field[4]){
+	.n_fields = 5,
+	.fields = (const struct dp_field[5]){
 		DP_STR(struct endpoint_request, network, "NetworkID"),
 		DP_STR(struct endpoint_request, id, "EndpointID"),
 		DP_OBJ(struct endpoint_request, interface, "Interface"),
 		DP_OBJ(struct endpoint_request, options, "Options"),
+		DP_STR(struct endpoint_request, sandbox, "SandboxKey"),
 	},
 };
 
@@ -686,21 +696,26 @@ static const struct dp_schema interface_schema = {
 	},
 };
 
-/* --driver-opt of `docker network connect`: none of ours yet, so all are unknown. */
-static const char *const engine_options[] = { OPT_ENGINE, NULL };
-
-static const struct dp_schema endpoint_option_schema = {
-	.noun = "endpoint option",
-	.refuse_unknown = true,
-	.ignore = engine_options,
-};
-
 /* What an endpoint is asked to be. */
 struct endpoint_spec {
 	struct dp_prefix addr4;
 	struct dp_prefix addr6;
 	uint8_t mac[6];
 	bool mac_given;
+	const char *sysctls; /* borrowed from the request; NULL = none */
+};
+
+/* --driver-opt of `docker network connect`: none of ours yet, so all others are unknown. */
+static const char *const engine_options[] = { OPT_ENGINE, NULL };
+
+static const struct dp_schema endpoint_option_schema = {
+	.noun = "endpoint option",
+	.refuse_unknown = true,
+	.ignore = engine_options,
+	.n_fields = 1,
+	.fields = (const struct dp_field[1]){
+		DP_STR(struct endpoint_spec, sysctls, OPT_ENGINE "endpoint.sysctls"),
+	},
 };
 
 static int parse_address(const char *key, const char *text, int family, struct dp_prefix *ret_prefix,
@@ -770,6 +785,12 @@ static void reply_endpoint(struct dp_call *call, const struct ndrv_endpoint *e)
 	dp_call_reply(call, json_pack("{s:{s:s}}", "Interface", "MacAddress", mac));
 }
 
+static bool wants_direct(const struct driver *d, const struct ndrv_network *n)
+{
+	return n->spec.attach == NDRV_ATTACH_DIRECT ||
+	       (n->spec.attach == NDRV_ATTACH_DEFAULT && !strcmp(d->config->attach, "direct"));
+}
+
 /* An endpoint on its way to being made. */
 struct attach {
 	char id[NDRV_ID_SIZE];
@@ -837,8 +858,10 @@ static int endpoint_step_attach(void *ctx, struct dp_call *call, void *data, str
 		return dp_error_set(err, DP_ERR_UNAVAILABLE, -ENOENT,
 				    "endpoint %.12s was deleted meanwhile", a->id);
 	r = ensure_segment(d, e->network, err);
-	if (r == 0)
-		r = ndrv_host_attach(d->host, e, err);
+	if (r == 0 && wants_direct(d, e->network))
+		e->detached = true; /* Join says whether the container can be entered */
+	else if (r == 0)
+		r = ndrv_host_attach(d->host, e, NULL, err);
 	if (r < 0) {
 		(void)forget_endpoint(d, e, &ignored);
 		return r;
@@ -877,6 +900,8 @@ static int add_endpoint(struct driver *d, struct ndrv_network *n, const char *id
 		return r;
 	if (ndrv_endpoint_add(d->registry, n, id, &e) < 0)
 		return dp_error_oom(err);
+	if (spec->sysctls && wants_direct(d, n)) /* else the engine sees to them */
+		e->sysctls = strdup(spec->sysctls);
 	e->addr4 = spec->addr4;
 	e->addr6 = spec->addr6;
 	e->mac_given = spec->mac_given;
@@ -967,6 +992,54 @@ static const char *gateway_text(const struct ndrv_spec *spec, const struct dp_pr
 	return gw ? dp_addr_format(gw, buf) : buf;
 }
 
+/* Opens the container's namespace, if the endpoint is to be made there and can be. @ret_sandbox stays
+ * closed where the engine has to move the link. */
+static void open_sandbox(struct driver *d, const struct ndrv_network *n, const char *key,
+			 struct ndrv_sandbox *ret_sandbox)
+{
+	const char *file = key ? strrchr(key, '/') : NULL;
+	struct dp_error err = DP_ERROR_INIT;
+	auto_free char *path = NULL;
+
+	if (!wants_direct(d, n) || !file)
+		return;
+	if (asprintf(&path, "%s%s", d->config->sandbox_dir, *d->config->sandbox_dir ? file : key) < 0) {
+		path = NULL;
+		return;
+	}
+	if (ndrv_sandbox_open(path, ret_sandbox, &err) == 0)
+		d->move_noted = false;
+	else if (err.code == -ENOENT)
+		dp_log_debug("attach=direct: the engine makes the namespace later: it moves the link");
+	else if (!d->move_noted) {
+		dp_log_warning("attach=direct is not possible, the engine moves the links: %s", err.msg);
+		d->move_noted = true;
+	}
+}
+
+/* The link of an endpoint that has none: attach=direct, or joined again after a Leave. */
+static int attach_at_join(struct driver *d, struct ndrv_endpoint *e, const char *sandbox_key,
+			  struct dp_error *err)
+{
+	struct ndrv_sandbox sandbox = NDRV_SANDBOX_INIT;
+	int r;
+
+	open_sandbox(d, e->network, sandbox_key, &sandbox);
+	r = ndrv_host_attach(d->host, e, sandbox.rtnl ? &sandbox : NULL, err);
+	ndrv_sandbox_close(&sandbox);
+	if (r == 0)
+		e->detached = false;
+	return r;
+}
+
+static json_t *link_to_move(const struct ndrv_endpoint *e)
+{
+	if (e->direct)
+		return json_null();
+	return json_pack("{s:s, s:s}", "SrcName", e->peer, "DstPrefix",
+			 e->network->spec.iface_prefix);
+}
+
 static int on_join(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
 {
 	const struct endpoint_request *rq = req;
@@ -982,16 +1055,13 @@ static int on_join(void *ctx, struct dp_call *call, const void *req, struct dp_e
 	if (!e || e->state != NDRV_READY)
 		return dp_error_set(err, DP_ERR_NOT_FOUND, -ENOENT,
 				    "endpoint %.12s is unknown to the plugin", rq->id ? rq->id : "");
-	if (!e->ifindex) { /* joined again after a Leave */
-		r = ndrv_host_attach(d->host, e, err);
-		if (r < 0)
-			return r;
-		e->detached = false;
-	}
+	if (!e->ifindex)
+		r = attach_at_join(d, e, rq->sandbox, err);
+	if (r < 0)
+		return r;
 	spec = &e->network->spec;
-	dp_call_reply(call, json_pack("{s:{s:s, s:s}, s:s, s:s, s:[], s:b}", "InterfaceName", "SrcName",
-				      e->peer, "DstPrefix", spec->iface_prefix, "Gateway",
-				      gateway_text(spec, &e->addr4, gw4), "GatewayIPv6",
+	dp_call_reply(call, json_pack("{s:o, s:s, s:s, s:[], s:b}", "InterfaceName", link_to_move(e),
+				      "Gateway", gateway_text(spec, &e->addr4, gw4), "GatewayIPv6",
 				      gateway_text(spec, &e->addr6, gw6), "StaticRoutes",
 				      "DisableGatewayService", (int)!spec->gwbridge));
 	return DP_STEP_DONE;

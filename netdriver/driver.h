@@ -26,6 +26,8 @@ struct ndrv_config {
 	const char *parent;             /* for networks that name a vlan but no parent */
 	const char *firewall;           /* auto, off */
 	const char *sysctl_dir;         /* where /proc/sys is writable */
+	const char *attach;             /* move, direct: for networks that do not say */
+	const char *sandbox_dir;        /* where namespaces of containers are seen; "" = as told */
 };
 
 extern const struct dp_schema ndrv_config_schema;

@@ -507,36 +507,83 @@ static int clear_name(struct ndrv_host *host, const char *name, const char *kind
 	return ndrv_rtnl_delete_link(host->rtnl, link.ifindex, alias, err);
 }
 
-int ndrv_host_attach(struct ndrv_host *host, struct ndrv_endpoint *endpoint, struct dp_error *err)
+/* Makes the pair; leftovers of the same endpoint make way. */
+static int make_pair(struct ndrv_host *host, const struct ndrv_endpoint *endpoint,
+		     const struct ndrv_veth_spec *spec, int *ret_ifindex, int *ret_peer,
+		     struct dp_error *err)
 {
-	const struct ndrv_network *network = endpoint->network;
-	char alias[NDRV_ALIAS_SIZE];
-	char peer_alias[NDRV_ALIAS_SIZE];
-	struct ndrv_veth_spec spec = {
-		.name = endpoint->link,
-		.alias = alias,
-		.mtu = network->mtu,
-		.up = true,
-		.peer_name = endpoint->peer,
-		.peer_alias = peer_alias,
-		.peer_mtu = network->mtu,
-	};
-	struct ndrv_link bridge;
-	int r = ndrv_rtnl_get_link_by_name(host->rtnl, network->segment->bridge, &bridge, err);
+	int r = ndrv_rtnl_create_veth(host->rtnl, spec, ret_ifindex, ret_peer, err);
 
-	if (r < 0)
-		return dp_error_prefix(err, "bridge of network %s", network->spec.id);
-	ndrv_alias("veth", endpoint->id, alias);
-	ndrv_alias("peer", endpoint->id, peer_alias);
-	spec.master = bridge.ifindex;
-	memcpy(spec.peer_mac, endpoint->mac, sizeof spec.peer_mac);
-	r = ndrv_rtnl_create_veth(host->rtnl, &spec, &endpoint->ifindex, NULL, err);
 	if (r != -EEXIST)
 		return r;
 	r = clear_name(host, endpoint->link, "veth", endpoint->id, err);
 	if (r == 0)
 		r = clear_name(host, endpoint->peer, "peer", endpoint->id, err);
-	return r < 0 ? r : ndrv_rtnl_create_veth(host->rtnl, &spec, &endpoint->ifindex, NULL, err);
+	return r < 0 ? r : ndrv_rtnl_create_veth(host->rtnl, spec, ret_ifindex, ret_peer, err);
+}
+
+/* The container end, which is bare so far, becomes usable. */
+static int finish_in_sandbox(struct ndrv_sandbox *sandbox, const struct ndrv_endpoint *endpoint,
+			     const struct ndrv_veth_spec *spec, int peer, struct dp_error *err)
+{
+	const struct ndrv_sandbox_link link = {
+		.ifindex = peer,
+		.name = spec->peer_name,
+		.alias = spec->peer_alias,
+		.mac = endpoint->mac,
+		.addr4 = &endpoint->addr4,
+		.addr6 = &endpoint->addr6,
+		.sysctls = endpoint->sysctls ? endpoint->sysctls : "",
+	};
+
+	return ndrv_sandbox_finish(sandbox, &link, err);
+}
+
+int ndrv_host_attach(struct ndrv_host *host, struct ndrv_endpoint *endpoint,
+		     struct ndrv_sandbox *sandbox, struct dp_error *err)
+{
+	const struct ndrv_network *network = endpoint->network;
+	char alias[NDRV_ALIAS_SIZE];
+	char peer_alias[NDRV_ALIAS_SIZE];
+	char inside[NDRV_IFNAME_BUF];
+	struct ndrv_veth_spec spec = {
+		.name = endpoint->link,
+		.alias = alias,
+		.mtu = network->mtu,
+		.up = true,
+		.peer_name = sandbox ? inside : endpoint->peer,
+		.peer_alias = peer_alias,
+		.peer_mtu = network->mtu,
+		.peer_ns = sandbox ? sandbox->ns_fd : 0,
+	};
+	struct ndrv_link bridge;
+	int ifindex;
+	int peer;
+	int r = ndrv_rtnl_get_link_by_name(host->rtnl, network->segment->bridge, &bridge, err);
+
+	if (r < 0)
+		return dp_error_prefix(err, "bridge of network %s", network->spec.id);
+	if (sandbox)
+		r = ndrv_sandbox_free_name(sandbox, ndrv_spec_direct_prefix(&network->spec), inside, err);
+	if (r < 0)
+		return r;
+	ndrv_alias("veth", endpoint->id, alias);
+	ndrv_alias("peer", endpoint->id, peer_alias);
+	spec.master = bridge.ifindex;
+	memcpy(spec.peer_mac, endpoint->mac, sizeof spec.peer_mac);
+	r = make_pair(host, endpoint, &spec, &ifindex, &peer, err);
+	if (r < 0)
+		return r;
+	if (sandbox)
+		r = finish_in_sandbox(sandbox, endpoint, &spec, peer, err);
+	if (r < 0) {
+		if (ndrv_rtnl_delete_link(host->rtnl, ifindex, alias, NULL) < 0)
+			dp_log_warning("link %s is left until the next repair", endpoint->link);
+		return r;
+	}
+	endpoint->ifindex = ifindex;
+	endpoint->direct = sandbox != NULL;
+	return 0;
 }
 
 /* ---- comparing ---- */

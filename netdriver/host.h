@@ -11,6 +11,7 @@
 #include "netdriver/network.h"
 #include "netdriver/plan.h"
 #include "netdriver/rtnl.h"
+#include "netdriver/sandbox.h"
 #include "netdriver/tx.h"
 
 struct ndrv_host;
@@ -70,13 +71,16 @@ DP_NODISCARD int ndrv_host_accept(struct ndrv_host *host, const struct ndrv_segm
 /**
  * ndrv_host_attach() - an endpoint's veth pair, its host end a port of the segment's bridge
  *
- * Pairs with the same names that are ours are replaced: they are leftovers of the same endpoint.
- * Sets @endpoint->ifindex.
+ * @sandbox: NULL: the container end stays here for the engine to move; else it is made in this
+ *           namespace and configured there (attach=direct)
  *
- * Return: 0; as ndrv_rtnl_create_veth().
+ * Pairs with the same names that are ours are replaced: they are leftovers of the same endpoint.
+ * Sets @endpoint->ifindex and ->direct.
+ *
+ * Return: 0; as ndrv_rtnl_create_veth() and ndrv_sandbox_finish(); on failure nothing is left.
  */
 DP_NODISCARD int ndrv_host_attach(struct ndrv_host *host, struct ndrv_endpoint *endpoint,
-				  struct dp_error *err);
+				  struct ndrv_sandbox *sandbox, struct dp_error *err);
 
 /* ndrv_host_doom() - delete link @ifindex, which bears @alias, with the next ndrv_host_reap(). */
 DP_NODISCARD int ndrv_host_doom(struct ndrv_host *host, int ifindex, const char *alias);

@@ -18,6 +18,7 @@ netdriver_libnetdriver_a_SOURCES = \
 	netdriver/rtnl_read.c \
 	netdriver/rtnl_veth.c \
 	netdriver/rtnl_vlan.c \
+	netdriver/sandbox.c netdriver/sandbox.h \
 	netdriver/state.c netdriver/state.h \
 	netdriver/tx.c netdriver/tx.h
 NETDRIVER_LIBS = netdriver/libnetdriver.a $(COMMON_LIBS) $(LIBNL_LIBS) $(LIBNFTNL_LIBS) \

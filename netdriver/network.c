@@ -285,6 +285,7 @@ void ndrv_endpoint_remove(struct ndrv_registry *registry, struct ndrv_endpoint *
 	*p = endpoint->next;
 	endpoint->network->n_endpoints--;
 	unfile(&registry->endpoint_tree, endpoint->id);
+	free(endpoint->sysctls);
 	free(endpoint);
 }
 

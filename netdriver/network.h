@@ -59,7 +59,10 @@ struct ndrv_endpoint {
 	uint8_t mac[6];
 	bool mac_given;                 /* by the engine; else derived by us */
 	int ifindex;                    /* host end; 0 = not there (any more) */
-	bool detached;                  /* by Leave: has no link, and is not dead for that */
+	bool detached;                  /* by Leave, or not joined yet with attach=direct: has no link,
+					 * and is not dead for that */
+	bool direct;                    /* its container end was made in the container */
+	char *sysctls;                  /* for attach=direct, until joined; NULL = none */
 	char link[NDRV_IFNAME_BUF];     /* host end */
 	char peer[NDRV_IFNAME_BUF];     /* container end before it is moved */
 };

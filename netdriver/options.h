@@ -29,6 +29,13 @@ enum ndrv_mode {
 	NDRV_ROUTED,   /* the bridge holds the gateway address, the host forwards */
 };
 
+/* How a container gets its link; see sandbox.h. */
+enum ndrv_attach {
+	NDRV_ATTACH_DEFAULT, /* as the daemon is configured */
+	NDRV_ATTACH_MOVE,    /* the engine moves it */
+	NDRV_ATTACH_DIRECT,  /* it is made in the container, where engine and privileges allow it */
+};
+
 struct ndrv_subnet {
 	struct dp_prefix pool;    /* masked */
 	struct dp_prefix gateway; /* address with the pool's length; AF_UNSPEC = none */
@@ -46,6 +53,7 @@ struct ndrv_spec {
 	bool gwbridge;                       /* let the engine add docker_gwbridge */
 	bool internal;                       /* --internal: no gateway */
 	bool ipv6;                           /* --ipv6 */
+	enum ndrv_attach attach;
 	unsigned n_subnets;
 	struct ndrv_subnet subnets[NDRV_MAX_SUBNETS];
 };
@@ -86,6 +94,10 @@ DP_NODISCARD int ndrv_id_check(const char *what, const char *id, struct dp_error
 /* ndrv_mode_name() - "l2", "isolated", "routed". */
 const char *ndrv_mode_name(enum ndrv_mode mode);
 
+/* ndrv_attach_name(), ndrv_attach_parse() - "" for the default, "move", "direct". */
+const char *ndrv_attach_name(enum ndrv_attach attach);
+DP_NODISCARD int ndrv_attach_parse(const char *name, enum ndrv_attach *ret_attach);
+
 /* ndrv_mode_parse() - Return: 0; -EINVAL any other name. */
 DP_NODISCARD int ndrv_mode_parse(const char *name, enum ndrv_mode *ret_mode);
 
@@ -97,6 +109,10 @@ DP_NODISCARD int ndrv_mode_parse(const char *name, enum ndrv_mode *ret_mode);
  * mode, --internal or gwbridge=true says that containers get none.
  */
 const struct dp_addr *ndrv_spec_gateway(const struct ndrv_spec *spec, const struct dp_addr *addr);
+
+/* ndrv_spec_direct_prefix() - of the link's name where it is made in the container. Never "eth":
+ * the engine numbers the links it moves without looking at others (moby: osl/interface_linux.go). */
+const char *ndrv_spec_direct_prefix(const struct ndrv_spec *spec);
 
 /**
  * ndrv_mac_derive() - a MAC address that stays with an address of a segment

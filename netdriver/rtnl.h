@@ -97,6 +97,15 @@ struct ndrv_veth_spec {
 	const char *peer_alias; /* our mark; 1-255 bytes */
 	uint32_t peer_mtu;      /* bytes; 0 = the kernel's default */
 	uint8_t peer_mac[6];    /* all zero = a random one */
+	int peer_ns;            /* descriptor of the namespace the peer is made in; 0 = this one */
+};
+
+/* A container's end of a pair, made directly in its namespace. */
+struct ndrv_configure_spec {
+	int ifindex;                    /* > 0 */
+	const char *alias;              /* our mark; 1-255 bytes */
+	const struct dp_prefix *addr4;  /* AF_UNSPEC = none */
+	const struct dp_prefix *addr6;  /* AF_UNSPEC = none: no link-local address either */
 };
 
 /**
@@ -205,7 +214,8 @@ DP_NODISCARD int ndrv_rtnl_create_vlan(struct ndrv_rtnl *rtnl, const struct ndrv
  * @err:              out: reason on failure; may be NULL
  *
  * As ndrv_rtnl_create_bridge(). The host end gets no link-local IPv6 address. The peer is left
- * down, without addresses: the engine configures it inside the container.
+ * down, without addresses: the engine configures it inside the container. A peer made in another
+ * namespace is neither marked nor verified, since this handle cannot see it.
  *
  * Return: as ndrv_rtnl_create_bridge(); -EEXIST for either name.
  */
@@ -243,6 +253,20 @@ DP_NODISCARD int ndrv_rtnl_set_alias(struct ndrv_rtnl *rtnl, int ifindex, const 
  */
 DP_NODISCARD int ndrv_rtnl_add_address(struct ndrv_rtnl *rtnl, int ifindex,
 				       const struct dp_prefix *addr, struct dp_error *err);
+
+/**
+ * ndrv_rtnl_configure() - what makes a bare link of a container's namespace usable
+ * @rtnl:  handle opened in that namespace
+ * @spec:  borrowed for the call
+ * @err:   out: reason on failure; may be NULL
+ *
+ * Addresses, alias and the up flag, in one exchange. IPv6 addresses are without duplicate address
+ * detection; a link without one gets no link-local address either.
+ *
+ * Return: 0; see the top of this file. After a failure the link is half done: delete it.
+ */
+DP_NODISCARD int ndrv_rtnl_configure(struct ndrv_rtnl *rtnl, const struct ndrv_configure_spec *spec,
+				     struct dp_error *err);
 
 /* ndrv_rtnl_del_address() - take it off again. Return: 0, also if link or address are gone. */
 DP_NODISCARD int ndrv_rtnl_del_address(struct ndrv_rtnl *rtnl, int ifindex,

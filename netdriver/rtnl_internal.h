@@ -104,6 +104,10 @@ enum dp_err_kind rtnl_error_kind(int code, bool explained);
 /* rtnl_batch_add_get() - begin a request for one link; its answer is for rtnl_parse_link(). */
 void rtnl_batch_add_get(struct rtnl_batch *b, int ifindex);
 
+/* rtnl_add_ipv6_off() - begin a request that keeps a link from getting a link-local address: with
+ * one, the host would speak on a network that it only carries. */
+void rtnl_add_ipv6_off(struct rtnl_batch *b, int ifindex);
+
 /* rtnl_parse_link() - RTM_NEWLINK message to value. Return: 0; -ENOMEM; -EBADMSG. */
 int rtnl_parse_link(const struct nlmsghdr *nlh, struct ndrv_link *ret_link);
 

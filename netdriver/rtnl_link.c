@@ -106,8 +106,7 @@ static int send_create(struct ndrv_rtnl *rtnl, const struct rtnl_finish *fin, st
 	return 0;
 }
 
-/* Addresses of the link itself would let the host speak on a network it only carries. */
-static void add_ipv6_off(struct rtnl_batch *b, int ifindex)
+void rtnl_add_ipv6_off(struct rtnl_batch *b, int ifindex)
 {
 	struct nlattr *spec;
 	struct nlattr *inet6;
@@ -199,7 +198,7 @@ static int finish_link(struct ndrv_rtnl *rtnl, const struct ndrv_link *born,
 	int r;
 
 	if (fin->ipv6_off)
-		add_ipv6_off(b, born->ifindex);
+		rtnl_add_ipv6_off(b, born->ifindex);
 	else
 		rtnl_batch_add_get(b, born->ifindex); /* keeps the numbers of the steps */
 	add_finish(b, born->ifindex, fin);

@@ -25,6 +25,8 @@ static void compose_peer(struct rtnl_batch *b, const struct ndrv_veth_spec *spec
 
 	rtnl_put_header(b, sizeof(struct ifinfomsg));
 	rtnl_put_str(b, IFLA_IFNAME, spec->peer_name);
+	if (spec->peer_ns)
+		rtnl_put_u32(b, IFLA_NET_NS_FD, (uint32_t)spec->peer_ns);
 	if (spec->peer_mtu)
 		rtnl_put_u32(b, IFLA_MTU, spec->peer_mtu);
 	if (mac_is_set(spec->peer_mac))
@@ -58,7 +60,7 @@ int ndrv_rtnl_create_veth(struct ndrv_rtnl *rtnl, const struct ndrv_veth_spec *s
 					 .want_master = spec->master,
 					 .ipv6_off = true,
 					 .up = spec->up,
-					 .peer_name = spec->peer_name,
+					 .peer_name = spec->peer_ns ? NULL : spec->peer_name,
 					 .peer_alias = spec->peer_alias,
 					 .peer_mtu = spec->peer_mtu,
 					 .peer_mac = mac_is_set(spec->peer_mac) ? spec->peer_mac :

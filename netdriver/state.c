@@ -23,7 +23,16 @@ static const char migration_1[] =
 	" address4 TEXT NOT NULL, address6 TEXT NOT NULL, mac TEXT NOT NULL,"
 	" mac_given INTEGER NOT NULL, link TEXT NOT NULL) WITHOUT ROWID;";
 
-static const char *const migrations[] = { migration_1 };
+static const char migration_2[] =
+	"ALTER TABLE network ADD COLUMN attach TEXT NOT NULL DEFAULT '';";
+
+static const char *const migrations[] = { migration_1, migration_2 };
+
+const struct dp_store_schema ndrv_state_schema = {
+	.application_id = 0x6d6e7470, /* "mntp" */
+	.migrations = migrations,
+	.n_migrations = DP_ARRAY_LEN(migrations),
+};
 
 enum statement {
 	S_SEGMENTS,
@@ -48,10 +57,10 @@ static const char *const sql[N_STATEMENTS] = {
 			  " VALUES(?1, ?2, ?3)",
 	[S_SEGMENT_DEL] = "DELETE FROM segment WHERE key = ?1",
 	[S_NETWORKS] = "SELECT id, state, mode, parent, vlan, mtu_asked, mtu, bridge, iface_prefix,"
-		       " gwbridge, internal, ipv6 FROM network",
+		       " gwbridge, internal, ipv6, attach FROM network",
 	[S_NETWORK_PUT] = "INSERT OR REPLACE INTO network(id, state, mode, parent, vlan, mtu_asked,"
-			  " mtu, bridge, iface_prefix, gwbridge, internal, ipv6)"
-			  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+			  " mtu, bridge, iface_prefix, gwbridge, internal, ipv6, attach)"
+			  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
 	[S_NETWORK_DEL] = "DELETE FROM network WHERE id = ?1",
 	[S_SUBNETS] = "SELECT pool, gateway FROM subnet WHERE network = ?1 ORDER BY number",
 	[S_SUBNET_PUT] = "INSERT OR REPLACE INTO subnet(network, number, pool, gateway)"
@@ -73,17 +82,12 @@ struct ndrv_state_store {
 
 int ndrv_store_open(const char *dir, struct ndrv_state_store **ret_store, struct dp_error *err)
 {
-	static const struct dp_store_schema schema = {
-		.application_id = 0x6d6e7470, /* "mntp" */
-		.migrations = migrations,
-		.n_migrations = DP_ARRAY_LEN(migrations),
-	};
 	DP_CLEANUP(ndrv_store_closep) struct ndrv_state_store *s = calloc(1, sizeof *s);
 	int r;
 
 	if (!s)
 		return dp_error_oom(err);
-	r = dp_store_open(dir, "mynetworkplugin.db", &schema, &s->store, err);
+	r = dp_store_open(dir, "mynetworkplugin.db", &ndrv_state_schema, &s->store, err);
 	for (unsigned i = 0; r == 0 && i < N_STATEMENTS; i++)
 		r = dp_stmt_new(s->store, sql[i], &s->stmts[i], err);
 	if (r < 0)
@@ -174,6 +178,7 @@ int ndrv_store_put_network(struct ndrv_state_store *store, const struct ndrv_net
 	dp_stmt_bind_int(s, 10, spec->gwbridge);
 	dp_stmt_bind_int(s, 11, spec->internal);
 	dp_stmt_bind_int(s, 12, spec->ipv6);
+	dp_stmt_bind_text(s, 13, ndrv_attach_name(spec->attach));
 	r = dp_stmt_exec(s, NULL, err);
 	if (r == 0)
 		r = put_subnets(store, spec, err);
@@ -306,7 +311,8 @@ static int load_network(struct ndrv_state_store *store, struct dp_stmt *s,
 	memset(&spec, 0, sizeof spec);
 	(void)snprintf(spec.id, sizeof spec.id, "%s", dp_stmt_text(s, 0));
 	if (parse_state(dp_stmt_text(s, 1), &state) < 0 ||
-	    ndrv_mode_parse(dp_stmt_text(s, 2), &spec.mode) < 0)
+	    ndrv_mode_parse(dp_stmt_text(s, 2), &spec.mode) < 0 ||
+	    ndrv_attach_parse(dp_stmt_text(s, 12), &spec.attach) < 0)
 		return bad_row(err, "network", spec.id);
 	(void)snprintf(spec.parent, sizeof spec.parent, "%s", dp_stmt_text(s, 3));
 	spec.vlan = (uint32_t)dp_stmt_int(s, 4);

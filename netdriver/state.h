@@ -12,6 +12,8 @@
 
 struct ndrv_state_store;
 
+extern const struct dp_store_schema ndrv_state_schema; /* version and migrations of the file */
+
 /* ndrv_store_open() - open or create @dir/mynetworkplugin.db. Return: as dp_store_open(). */
 DP_NODISCARD int ndrv_store_open(const char *dir, struct ndrv_state_store **ret_store,
 				 struct dp_error *err);

@@ -45,6 +45,7 @@ static struct ndrv_network *put_network(const char *id, uint32_t vlan)
 	(void)snprintf(s.id, sizeof s.id, "%s", id);
 	(void)snprintf(s.parent, sizeof s.parent, "eth0");
 	(void)snprintf(s.iface_prefix, sizeof s.iface_prefix, "lan");
+	s.attach = NDRV_ATTACH_DIRECT;
 	s.mode = NDRV_L2;
 	s.vlan = vlan;
 	s.mtu = 1400;
@@ -243,8 +244,6 @@ static void what_is_rolled_back_never_was(void **state)
 /* Changes the file behind the daemon's back, with @sql. */
 static void tamper(const char *sql)
 {
-	static const struct dp_store_schema any = { .application_id = 0x6d6e7470,
-						    .n_migrations = 1 };
 	struct dp_error err = DP_ERROR_INIT;
 	struct dp_store *raw = NULL;
 	struct dp_stmt *stmt = NULL;
@@ -252,7 +251,7 @@ static void tamper(const char *sql)
 	commit();
 	ndrv_store_close(store);
 	store = NULL;
-	assert_ok(dp_store_open(dir, "mynetworkplugin.db", &any, &raw, &err), &err);
+	assert_ok(dp_store_open(dir, "mynetworkplugin.db", &ndrv_state_schema, &raw, &err), &err);
 	assert_ok(dp_stmt_new(raw, sql, &stmt, &err), &err);
 	assert_ok(dp_stmt_exec(stmt, NULL, &err), &err);
 	assert_ok(dp_store_commit(raw, &err), &err);
@@ -269,6 +268,7 @@ static void rows_that_make_no_sense_are_refused_by_name(void **state)
 	} cases[] = {
 		{ "UPDATE network SET state = 'lost'", "network" },
 		{ "UPDATE network SET mode = 'nat'", "network" },
+		{ "UPDATE network SET attach = 'push'", "network" },
 		{ "UPDATE subnet SET pool = '10.1.0.0/99'", "subnet" },
 		{ "UPDATE subnet SET gateway = 'x'", "subnet" },
 		{ "DELETE FROM segment", "segment" },
