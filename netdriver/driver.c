@@ -17,28 +17,9 @@
 
 #include "common/log.h"
 #include "common/parse.h"
-#include "netdriver/driver.h"
-#include "netdriver/host.h"
-#include "netdriver/state.h"
+#include "netdriver/driver_internal.h"
 
 #define OPT_ENGINE "com.docker.network."
-
-enum { REPAIR_FIRST_MS = 5000, REPAIR_LAST_MS = 300000 };
-
-struct driver {
-	const struct ndrv_config *config;
-	struct dp_loop *loop;
-	struct ndrv_state_store *store;
-	struct ndrv_registry *registry; /* NULL after a failed reload, until one succeeds */
-	struct ndrv_host *host;
-	struct dp_timer repair;         /* armed while something is left to be done */
-	uint64_t repair_wait_ms;        /* how long it was armed for last; 0 = all was well */
-	char complaint[600];            /* last warning of a repair */
-	bool move_noted;                /* that attach=direct is not possible was logged */
-	bool rules_unsure;              /* the engine may have (re)started: look at the rules again */
-	bool spoilt;                    /* a write of this turn failed */
-	struct dp_error spoilt_err;
-};
 
 static const char *const scopes[] = { "local", "global", NULL };
 static const char *const scopes_or_same[] = { "local", "global", "", NULL };
@@ -74,257 +55,12 @@ const struct dp_schema ndrv_config_schema = {
 	},
 };
 
-/* ---- turn ---- */
-
-static int spoil(struct driver *d, int r, const struct dp_error *err)
-{
-	if (r < 0 && !d->spoilt) {
-		d->spoilt = true;
-		d->spoilt_err = *err;
-	}
-	return r;
-}
-
-/* Soon, and less and less often while it does not help. */
-static void want_repair(struct driver *d)
-{
-	if (d->repair.armed)
-		return;
-	d->repair_wait_ms = d->repair_wait_ms ? 2 * d->repair_wait_ms : REPAIR_FIRST_MS;
-	if (d->repair_wait_ms > REPAIR_LAST_MS)
-		d->repair_wait_ms = REPAIR_LAST_MS;
-	dp_timer_arm(d->loop, &d->repair, dp_loop_now_ms(d->loop) + d->repair_wait_ms);
-}
-
-/* A warning of background work, which repeats itself: the same one twice in a row is one. */
-DP_PRINTF(2, 3) static void complain(struct driver *d, const char *fmt, ...)
-{
-	char text[sizeof d->complaint];
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof text, fmt, ap);
-	va_end(ap);
-	if (strcmp(text, d->complaint))
-		dp_log_warning("%s", text);
-	memcpy(d->complaint, text, sizeof text);
-}
-
-int ndrv_driver_flush(void *ctx, struct dp_error *err)
-{
-	struct driver *d = ctx;
-	struct dp_error reap_err = DP_ERROR_INIT;
-
-	/* Deletions cannot be taken back and need not be: whoever asked forgets the link anyway. */
-	if (ndrv_host_reap(d->host, &reap_err) < 0) {
-		dp_log_warning("links could not be deleted, trying again: %s", reap_err.msg);
-		want_repair(d);
-	}
-	if (d->spoilt) {
-		*err = d->spoilt_err;
-		return err->code;
-	}
-	return ndrv_store_commit(d->store, err);
-}
-
-static int load(struct driver *d, struct dp_error *err);
-static void forget_all(struct driver *d);
-
-void ndrv_driver_reload(void *ctx)
-{
-	struct driver *d = ctx;
-	struct dp_error err = DP_ERROR_INIT;
-
-	forget_all(d);
-	if (load(d, &err) < 0)
-		dp_log_error("state cannot be read back, refusing requests until it can: %s", err.msg);
-	want_repair(d);
-}
-
-/* Every handler's first line: is there a registry to work on? */
-static int ready(struct driver *d, struct dp_error *err)
-{
-	return d->registry ? 0 : load(d, err);
-}
-
-/* ---- repair ---- */
-
-static int build_segment(struct driver *d, struct ndrv_network *n, struct dp_error *err)
-{
-	DP_CLEANUP(ndrv_tx_rollback) struct ndrv_tx tx;
-	int r;
-
-	ndrv_tx_init(&tx, d->host);
-	r = ndrv_host_build(d->host, n->segment, &n->spec, n->mtu, &tx, err);
-	if (r < 0)
-		return r;
-	r = spoil(d, ndrv_store_put_segment(d->store, n->segment, err), err);
-	if (r == 0)
-		ndrv_tx_commit(&tx);
-	if (n->segment->broken)
-		want_repair(d);
-	return r;
-}
-
-/* Is no other network left that wants @n's segment? Those that are being deleted do not. */
-static bool is_last_on_segment(struct driver *d, const struct ndrv_network *n)
-{
-	for (struct ndrv_network *o = ndrv_registry_networks(d->registry); o; o = o->next) {
-		if (o != n && o->segment == n->segment && o->state != NDRV_DELETING)
-			return false;
-	}
-	return true;
-}
-
-/* The links of a network go, if it is the last on its segment. They are doomed, not yet gone. */
-static int take_down(struct driver *d, struct ndrv_network *n, struct dp_error *err)
-{
-	int r = 0;
-
-	for (struct ndrv_endpoint *e = n->endpoints; e && r == 0; e = e->next)
-		r = ndrv_host_doom_endpoint(d->host, e) < 0 ? dp_error_oom(err) : 0;
-	if (r == 0 && is_last_on_segment(d, n))
-		r = ndrv_host_dismantle(d->host, n->segment, err);
-	return r;
-}
-
-/* The links are gone: the records follow. */
-static int forget_network(struct driver *d, struct ndrv_network *n, struct dp_error *err)
-{
-	int r = spoil(d, ndrv_store_remove_network(d->store, n, err), err);
-
-	if (r == 0)
-		ndrv_network_remove(d->registry, n);
-	return r;
-}
-
-static int forget_endpoint(struct driver *d, struct ndrv_endpoint *e, struct dp_error *err)
-{
-	int r = spoil(d, ndrv_store_remove_endpoint(d->store, e->id, err), err);
-
-	if (r == 0)
-		ndrv_endpoint_remove(d->registry, e);
-	return r;
-}
-
-/* Endpoints that were never finished, or whose link is gone (a reboot, an engine that crashed). */
-static int drop_dead_endpoints(struct driver *d, struct ndrv_network *n, struct dp_error *err)
-{
-	struct ndrv_endpoint *next;
-	int r = 0;
-
-	for (struct ndrv_endpoint *e = n->endpoints; e && r == 0; e = next) {
-		next = e->next;
-		if (e->state == NDRV_READY && (e->ifindex || e->detached))
-			continue;
-		dp_log_info("endpoint %.12s dropped: its link is gone", e->id);
-		r = ndrv_host_doom_endpoint(d->host, e);
-		if (r == 0)
-			r = forget_endpoint(d, e, err);
-	}
-	return r;
-}
-
-/* Bridges come first, so that reconciling finds them to put the endpoints' links into. */
-static bool build_all(struct driver *d)
-{
-	struct dp_error err = DP_ERROR_INIT;
-	bool complete = true;
-
-	for (struct ndrv_network *n = ndrv_registry_networks(d->registry); n; n = n->next) {
-		if (n->state != NDRV_READY || !n->segment->broken)
-			continue;
-		if (build_segment(d, n, &err) == 0) {
-			complete = complete && !n->segment->broken;
-			continue;
-		}
-		complain(d, "network %.12s is not in order yet: %s", n->spec.id, err.msg);
-		complete = false;
-	}
-	return complete;
-}
-
-/* What is not in use goes: dead endpoints, networks that were never finished or are to be deleted. */
-static int clear_network(struct driver *d, struct ndrv_network *n, struct dp_error *err)
-{
-	int r = drop_dead_endpoints(d, n, err);
-
-	if (r < 0 || n->state == NDRV_READY)
-		return r;
-	r = take_down(d, n, err);
-	if (r == 0)
-		r = ndrv_host_reap(d->host, err);
-	return r < 0 ? r : forget_network(d, n, err);
-}
-
-/* After a failed commit: memory must not know more than the disk. */
-static void forget_all(struct driver *d)
-{
-	ndrv_store_rollback(d->store);
-	ndrv_registry_free(d->registry);
-	d->registry = NULL;
-	d->spoilt = false;
-}
-
-/* Compares the host with the records and mends what it can. Return: true = nothing is left to do;
- * false with d->registry NULL = the outcome could not be recorded, load again. */
-static bool repair(struct driver *d)
-{
-	struct dp_error err = DP_ERROR_INIT;
-	bool complete = build_all(d);
-	struct ndrv_network *next;
-	bool seen;
-
-	if (ndrv_host_reconcile(d->host, d->registry, &seen, &err) < 0) {
-		complain(d, "host could not be compared with the records: %s", err.msg);
-		complete = false;
-	}
-	for (struct ndrv_network *n = ndrv_registry_networks(d->registry); seen && n; n = next) {
-		next = n->next;
-		if (clear_network(d, n, &err) < 0) {
-			complain(d, "network %.12s is not gone yet: %s", n->spec.id, err.msg);
-			complete = false;
-		}
-	}
-	if (ndrv_driver_flush(d, &err) < 0) {
-		complain(d, "repair could not be recorded: %s", err.msg);
-		forget_all(d);
-		return false;
-	}
-	return complete;
-}
-
-static void on_repair(void *ctx)
-{
-	struct driver *d = ctx;
-	struct dp_error err = DP_ERROR_INIT;
-
-	if (ready(d, &err) < 0 || !repair(d)) {
-		want_repair(d);
-		return;
-	}
-	d->repair_wait_ms = 0;
-	d->complaint[0] = '\0';
-}
-
-static int load(struct driver *d, struct dp_error *err)
-{
-	int r = ndrv_store_load(d->store, &d->registry, err);
-
-	if (r < 0 || repair(d))
-		return r;
-	want_repair(d);
-	if (!d->registry)
-		return dp_error_set(err, DP_ERR_INTERNAL, -EIO, "%s", d->complaint);
-	return 0;
-}
-
 /* ---- life ---- */
 
 int ndrv_driver_start(const void *config, struct dp_loop *loop, void **ret_ctx, struct dp_error *err)
 {
 	const struct ndrv_config *c = config;
-	struct driver *d = calloc(1, sizeof *d);
+	struct ndrv_driver *d = calloc(1, sizeof *d);
 	int r;
 
 	if (!d)
@@ -332,12 +68,14 @@ int ndrv_driver_start(const void *config, struct dp_loop *loop, void **ret_ctx, 
 	d->config = c;
 	d->loop = loop;
 	d->rules_unsure = true;
-	d->repair = (struct dp_timer){ .fn = on_repair, .ctx = d };
+	d->repair = (struct dp_timer){ .fn = ndrv_driver_on_repair, .ctx = d };
 	r = ndrv_store_open(c->common.state_dir, &d->store, err);
 	if (r == 0)
 		r = ndrv_host_open(c->sysctl_dir, strcmp(c->firewall, "off"), &d->host, err);
 	if (r == 0)
-		r = load(d, err);
+		r = ndrv_driver_watch(d, err); /* before looking, so that nothing is missed between */
+	if (r == 0)
+		r = ndrv_driver_load(d, err);
 	if (r < 0) {
 		ndrv_driver_stop(d);
 		return r;
@@ -348,9 +86,10 @@ int ndrv_driver_start(const void *config, struct dp_loop *loop, void **ret_ctx, 
 
 void ndrv_driver_stop(void *ctx)
 {
-	struct driver *d = ctx;
+	struct ndrv_driver *d = ctx;
 
 	dp_timer_disarm(d->loop, &d->repair);
+	ndrv_driver_unwatch(d);
 	ndrv_registry_free(d->registry);
 	ndrv_host_close(d->host);
 	ndrv_store_close(d->store);
@@ -361,7 +100,7 @@ void ndrv_driver_stop(void *ctx)
 
 static int on_get_capabilities(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
 {
-	struct driver *d = ctx;
+	struct ndrv_driver *d = ctx;
 	const char *connectivity = d->config->connectivity_scope;
 
 	(void)req;
@@ -404,7 +143,7 @@ static const struct dp_schema network_schema = {
 
 static int on_gw_alloc_check(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
 {
-	const struct driver *d = ctx;
+	const struct ndrv_driver *d = ctx;
 	struct ndrv_spec spec;
 	bool skip;
 	int r = ndrv_spec_decode(req, d->config->parent, &spec, err);
@@ -421,7 +160,7 @@ static int on_gw_alloc_check(void *ctx, struct dp_call *call, const void *req, s
 static int on_allocate_network(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
 {
 	const struct ndrv_network_request *rq = req;
-	const struct driver *d = ctx;
+	const struct ndrv_driver *d = ctx;
 	json_auto_t *nested = json_pack("{s:O?}", "com.docker.network.generic", rq->options);
 	struct ndrv_network_request check = { .id = rq->id, .options = nested };
 	struct ndrv_spec spec;
@@ -456,7 +195,7 @@ static void create_done(void *ctx, void *data, bool ok)
 
 static int create_step_build(void *ctx, struct dp_call *call, void *data, struct dp_error *err)
 {
-	struct driver *d = ctx;
+	struct ndrv_driver *d = ctx;
 	struct create *c = data;
 	struct ndrv_network *n = d->registry ? ndrv_network_find(d->registry, c->id) : NULL;
 	struct dp_error ignored = DP_ERROR_INIT;
@@ -469,21 +208,21 @@ static int create_step_build(void *ctx, struct dp_call *call, void *data, struct
 	r = ndrv_host_build(d->host, n->segment, &n->spec, n->mtu, &c->tx, err);
 	if (r < 0) {
 		ndrv_tx_rollback(&c->tx);
-		(void)forget_network(d, n, &ignored);
-		want_repair(d); /* a neighbour deleted in this turn may have left the bridge to us */
+		(void)ndrv_driver_forget_network(d, n, &ignored);
+		ndrv_driver_want_repair(d); /* a neighbour deleted in this turn may have left the bridge to us */
 		return r;
 	}
 	if (n->segment->broken)
-		want_repair(d);
+		ndrv_driver_want_repair(d);
 	n->state = NDRV_READY;
 	dp_log_info("network %.12s created: %s on %s, bridge %s", n->spec.id,
 		    ndrv_mode_name(n->spec.mode), n->segment->key, n->segment->bridge);
-	return spoil(d, ndrv_store_put_network(d->store, n, err), err);
+	return ndrv_driver_spoil(d, ndrv_store_put_network(d->store, n, err), err);
 }
 
 /* The host can have one route to a subnet: two routed networks with the same one would both be
  * accepted by the kernel, and one of them be dead. */
-static int check_routed_overlap(struct driver *d, const struct ndrv_spec *spec, struct dp_error *err)
+static int check_routed_overlap(struct ndrv_driver *d, const struct ndrv_spec *spec, struct dp_error *err)
 {
 	char text[DP_PREFIX_STRLEN];
 
@@ -507,7 +246,7 @@ static int check_routed_overlap(struct driver *d, const struct ndrv_spec *spec, 
 }
 
 /* All that can be refused is refused here, before anything is recorded or touched. */
-static int check_new_network(struct driver *d, const struct ndrv_spec *spec, uint32_t *ret_mtu,
+static int check_new_network(struct ndrv_driver *d, const struct ndrv_spec *spec, uint32_t *ret_mtu,
 			     bool *ret_foreign_bridge, struct dp_error *err)
 {
 	char key[NDRV_KEY_SIZE];
@@ -538,7 +277,7 @@ static int check_new_network(struct driver *d, const struct ndrv_spec *spec, uin
 	return r < 0 ? r : check_routed_overlap(d, spec, err);
 }
 
-static int add_network(struct driver *d, const struct ndrv_spec *spec, struct dp_error *err)
+static int add_network(struct ndrv_driver *d, const struct ndrv_spec *spec, struct dp_error *err)
 {
 	struct ndrv_network *n;
 	bool foreign_bridge;
@@ -553,17 +292,17 @@ static int add_network(struct driver *d, const struct ndrv_spec *spec, struct dp
 		n->segment->foreign_bridge = true;
 		memcpy(n->segment->bridge, spec->parent, sizeof n->segment->bridge);
 	}
-	return spoil(d, ndrv_store_put_network(d->store, n, err), err);
+	return ndrv_driver_spoil(d, ndrv_store_put_network(d->store, n, err), err);
 }
 
 static int on_create_network(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
 {
 	const struct ndrv_network_request *rq = req;
-	struct driver *d = ctx;
+	struct ndrv_driver *d = ctx;
 	const struct ndrv_network *known;
 	struct ndrv_spec spec;
 	struct create *c;
-	int r = ready(d, err);
+	int r = ndrv_driver_ready(d, err);
 
 	if (r == 0)
 		r = ndrv_id_check("network", rq->id, err);
@@ -614,7 +353,7 @@ static int start_steps(struct dp_call *call, const char *id, dp_rpc_step step, s
 
 static int delete_step_forget(void *ctx, struct dp_call *call, void *data, struct dp_error *err)
 {
-	struct driver *d = ctx;
+	struct ndrv_driver *d = ctx;
 	const struct subject *s = data;
 	struct ndrv_network *n = d->registry ? ndrv_network_find(d->registry, s->id) : NULL;
 
@@ -622,21 +361,21 @@ static int delete_step_forget(void *ctx, struct dp_call *call, void *data, struc
 	if (!n)
 		return DP_STEP_DONE;
 	dp_log_info("network %.12s deleted", s->id);
-	return forget_network(d, n, err);
+	return ndrv_driver_forget_network(d, n, err);
 }
 
 static int delete_step_take_down(void *ctx, struct dp_call *call, void *data, struct dp_error *err)
 {
-	struct driver *d = ctx;
+	struct ndrv_driver *d = ctx;
 	struct subject *s = data;
 	struct ndrv_network *n = d->registry ? ndrv_network_find(d->registry, s->id) : NULL;
 	int r;
 
 	if (!n)
 		return DP_STEP_DONE;
-	r = take_down(d, n, err);
+	r = ndrv_driver_take_down(d, n, err);
 	if (r < 0) {
-		want_repair(d); /* its record says DELETING */
+		ndrv_driver_want_repair(d); /* its record says DELETING */
 		return dp_error_prefix(err, "network %.12s is not gone yet, trying again", s->id);
 	}
 	dp_call_then(call, delete_step_forget, s, NULL);
@@ -646,9 +385,9 @@ static int delete_step_take_down(void *ctx, struct dp_call *call, void *data, st
 static int on_delete_network(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
 {
 	const struct ndrv_network_request *rq = req;
-	struct driver *d = ctx;
+	struct ndrv_driver *d = ctx;
 	struct ndrv_network *n;
-	int r = ready(d, err);
+	int r = ndrv_driver_ready(d, err);
 
 	if (r < 0)
 		return r;
@@ -656,7 +395,7 @@ static int on_delete_network(void *ctx, struct dp_call *call, const void *req, s
 	if (!n)
 		return DP_STEP_DONE;
 	n->state = NDRV_DELETING;
-	r = spoil(d, ndrv_store_put_network(d->store, n, err), err);
+	r = ndrv_driver_spoil(d, ndrv_store_put_network(d->store, n, err), err);
 	return r < 0 ? r : start_steps(call, n->spec.id, delete_step_take_down, err);
 }
 
@@ -785,7 +524,7 @@ static void reply_endpoint(struct dp_call *call, const struct ndrv_endpoint *e)
 	dp_call_reply(call, json_pack("{s:{s:s}}", "Interface", "MacAddress", mac));
 }
 
-static bool wants_direct(const struct driver *d, const struct ndrv_network *n)
+static bool wants_direct(const struct ndrv_driver *d, const struct ndrv_network *n)
 {
 	return n->spec.attach == NDRV_ATTACH_DIRECT ||
 	       (n->spec.attach == NDRV_ATTACH_DEFAULT && !strcmp(d->config->attach, "direct"));
@@ -799,7 +538,7 @@ struct attach {
 
 static void attach_done(void *ctx, void *data, bool ok)
 {
-	struct driver *d = ctx;
+	struct ndrv_driver *d = ctx;
 	struct attach *a = data;
 	char alias[NDRV_ALIAS_SIZE];
 
@@ -807,14 +546,14 @@ static void attach_done(void *ctx, void *data, bool ok)
 		ndrv_alias("veth", a->id, alias);
 		if (ndrv_host_doom(d->host, a->ifindex, alias) < 0)
 			dp_log_warning("endpoint %.12s: its link is left until the next repair", a->id);
-		want_repair(d); /* which reaps, and finds links without a record */
+		ndrv_driver_want_repair(d); /* which reaps, and finds links without a record */
 	}
 	free(a);
 }
 
 /* The rules of all segments, once the engine's chain is known to be there: @first has just been
  * accepted by it. */
-static int accept_all(struct driver *d, const struct ndrv_segment *first, struct dp_error *err)
+static int accept_all(struct ndrv_driver *d, const struct ndrv_segment *first, struct dp_error *err)
 {
 	bool done = true;
 	int r = ndrv_host_accept(d->host, first, &done, err);
@@ -837,9 +576,9 @@ static int accept_all(struct driver *d, const struct ndrv_segment *first, struct
 
 /* The segment may not be complete yet: its parent was missing at start, or the engine, which owns
  * the chain for our rules, started after us. */
-static int ensure_segment(struct driver *d, struct ndrv_network *n, struct dp_error *err)
+static int ensure_segment(struct ndrv_driver *d, struct ndrv_network *n, struct dp_error *err)
 {
-	int r = n->segment->broken ? build_segment(d, n, err) : 0;
+	int r = n->segment->broken ? ndrv_driver_build_segment(d, n, err) : 0;
 
 	if (r == 0 && d->rules_unsure && accept_all(d, n->segment, err) < 0)
 		r = dp_error_prefix(err, "firewall");
@@ -848,7 +587,7 @@ static int ensure_segment(struct driver *d, struct ndrv_network *n, struct dp_er
 
 static int endpoint_step_attach(void *ctx, struct dp_call *call, void *data, struct dp_error *err)
 {
-	struct driver *d = ctx;
+	struct ndrv_driver *d = ctx;
 	struct attach *a = data;
 	struct ndrv_endpoint *e = d->registry ? ndrv_endpoint_find(d->registry, a->id) : NULL;
 	struct dp_error ignored = DP_ERROR_INIT;
@@ -863,17 +602,17 @@ static int endpoint_step_attach(void *ctx, struct dp_call *call, void *data, str
 	else if (r == 0)
 		r = ndrv_host_attach(d->host, e, NULL, err);
 	if (r < 0) {
-		(void)forget_endpoint(d, e, &ignored);
+		(void)ndrv_driver_forget_endpoint(d, e, &ignored);
 		return r;
 	}
 	a->ifindex = e->ifindex;
 	e->state = NDRV_READY;
 	reply_endpoint(call, e);
-	return spoil(d, ndrv_store_put_endpoint(d->store, e, err), err);
+	return ndrv_driver_spoil(d, ndrv_store_put_endpoint(d->store, e, err), err);
 }
 
 /* The allocator does not give an address twice, so whoever still has it is dead. */
-static int replace_stale(struct driver *d, struct ndrv_network *n, const struct dp_prefix *addr,
+static int replace_stale(struct ndrv_driver *d, struct ndrv_network *n, const struct dp_prefix *addr,
 			 struct dp_error *err)
 {
 	struct ndrv_endpoint *old = NULL;
@@ -885,10 +624,10 @@ static int replace_stale(struct driver *d, struct ndrv_network *n, const struct 
 	dp_log_notice("endpoint %.12s replaced: its address came back for another", old->id);
 	if (ndrv_host_doom_endpoint(d->host, old) < 0)
 		return dp_error_oom(err);
-	return forget_endpoint(d, old, err);
+	return ndrv_driver_forget_endpoint(d, old, err);
 }
 
-static int add_endpoint(struct driver *d, struct ndrv_network *n, const char *id,
+static int add_endpoint(struct ndrv_driver *d, struct ndrv_network *n, const char *id,
 			const struct endpoint_spec *spec, struct dp_error *err)
 {
 	struct ndrv_endpoint *e;
@@ -906,13 +645,13 @@ static int add_endpoint(struct driver *d, struct ndrv_network *n, const char *id
 	e->addr6 = spec->addr6;
 	e->mac_given = spec->mac_given;
 	memcpy(e->mac, spec->mac, sizeof e->mac);
-	return spoil(d, ndrv_store_put_endpoint(d->store, e, err), err);
+	return ndrv_driver_spoil(d, ndrv_store_put_endpoint(d->store, e, err), err);
 }
 
-static int find_network(struct driver *d, const char *id, struct ndrv_network **ret_network,
+static int find_network(struct ndrv_driver *d, const char *id, struct ndrv_network **ret_network,
 			struct dp_error *err)
 {
-	int r = ready(d, err);
+	int r = ndrv_driver_ready(d, err);
 
 	if (r < 0)
 		return r;
@@ -926,7 +665,7 @@ static int find_network(struct driver *d, const char *id, struct ndrv_network **
 static int on_create_endpoint(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
 {
 	const struct endpoint_request *rq = req;
-	struct driver *d = ctx;
+	struct ndrv_driver *d = ctx;
 	const struct ndrv_endpoint *known;
 	struct endpoint_spec spec;
 	struct ndrv_network *n;
@@ -956,10 +695,10 @@ static int on_create_endpoint(void *ctx, struct dp_call *call, const void *req, 
 	return r < 0 ? r : DP_STEP_AGAIN;
 }
 
-static int find_endpoint(struct driver *d, const struct endpoint_request *rq,
+static int find_endpoint(struct ndrv_driver *d, const struct endpoint_request *rq,
 			 struct ndrv_endpoint **ret_endpoint, struct dp_error *err)
 {
-	int r = ready(d, err);
+	int r = ndrv_driver_ready(d, err);
 
 	if (r < 0)
 		return r;
@@ -969,7 +708,7 @@ static int find_endpoint(struct driver *d, const struct endpoint_request *rq,
 
 static int on_endpoint_info(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
 {
-	struct driver *d = ctx;
+	struct ndrv_driver *d = ctx;
 	struct ndrv_endpoint *e = NULL;
 	struct dp_error ignored = DP_ERROR_INIT;
 
@@ -994,7 +733,7 @@ static const char *gateway_text(const struct ndrv_spec *spec, const struct dp_pr
 
 /* Opens the container's namespace, if the endpoint is to be made there and can be. @ret_sandbox stays
  * closed where the engine has to move the link. */
-static void open_sandbox(struct driver *d, const struct ndrv_network *n, const char *key,
+static void open_sandbox(struct ndrv_driver *d, const struct ndrv_network *n, const char *key,
 			 struct ndrv_sandbox *ret_sandbox)
 {
 	const char *file = key ? strrchr(key, '/') : NULL;
@@ -1018,7 +757,7 @@ static void open_sandbox(struct driver *d, const struct ndrv_network *n, const c
 }
 
 /* The link of an endpoint that has none: attach=direct, or joined again after a Leave. */
-static int attach_at_join(struct driver *d, struct ndrv_endpoint *e, const char *sandbox_key,
+static int attach_at_join(struct ndrv_driver *d, struct ndrv_endpoint *e, const char *sandbox_key,
 			  struct dp_error *err)
 {
 	struct ndrv_sandbox sandbox = NDRV_SANDBOX_INIT;
@@ -1043,7 +782,7 @@ static json_t *link_to_move(const struct ndrv_endpoint *e)
 static int on_join(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
 {
 	const struct endpoint_request *rq = req;
-	struct driver *d = ctx;
+	struct ndrv_driver *d = ctx;
 	const struct ndrv_spec *spec;
 	struct ndrv_endpoint *e;
 	char gw4[DP_ADDR_STRLEN];
@@ -1071,7 +810,7 @@ static int on_join(void *ctx, struct dp_call *call, const void *req, struct dp_e
  * with others of the same turn costs a fraction of a millisecond. */
 static int on_leave(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
 {
-	struct driver *d = ctx;
+	struct ndrv_driver *d = ctx;
 	struct ndrv_endpoint *e;
 	int r = find_endpoint(d, req, &e, err);
 
@@ -1084,17 +823,17 @@ static int on_leave(void *ctx, struct dp_call *call, const void *req, struct dp_
 
 static int endpoint_step_forget(void *ctx, struct dp_call *call, void *data, struct dp_error *err)
 {
-	struct driver *d = ctx;
+	struct ndrv_driver *d = ctx;
 	const struct subject *s = data;
 	struct ndrv_endpoint *e = d->registry ? ndrv_endpoint_find(d->registry, s->id) : NULL;
 
 	(void)call;
-	return e ? forget_endpoint(d, e, err) : DP_STEP_DONE;
+	return e ? ndrv_driver_forget_endpoint(d, e, err) : DP_STEP_DONE;
 }
 
 static int on_delete_endpoint(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
 {
-	struct driver *d = ctx;
+	struct ndrv_driver *d = ctx;
 	struct ndrv_endpoint *e;
 	bool had_link;
 	int r = find_endpoint(d, req, &e, err);
@@ -1106,7 +845,7 @@ static int on_delete_endpoint(void *ctx, struct dp_call *call, const void *req, 
 		return dp_error_oom(err);
 	/* The record stays until the link is gone; if Leave has seen to that, it goes at once. */
 	return had_link ? start_steps(call, e->id, endpoint_step_forget, err)
-			: forget_endpoint(d, e, err);
+			: ndrv_driver_forget_endpoint(d, e, err);
 }
 
 #define NETWORK_ROUTE(name, handler)                                                             \

@@ -384,6 +384,9 @@ int ndrv_host_build(struct ndrv_host *host, struct ndrv_segment *segment,
 			return dp_error_prefix(err, "%s", ndrv_op_name(plan.ops[i].kind));
 	}
 	segment->broken = b.rules_late;
+	segment->bridge_ifindex = segment->foreign_bridge ? b.facts.parent.ifindex : b.facts.bridge.ifindex;
+	segment->parent_ifindex = b.facts.parent.ifindex;
+	segment->uplink_ifindex = b.facts.uplink.ifindex;
 	return 0;
 }
 
@@ -588,122 +591,296 @@ int ndrv_host_attach(struct ndrv_host *host, struct ndrv_endpoint *endpoint,
 
 /* ---- comparing ---- */
 
-/* Splits our mark into kind and id; NULL if @alias is none. */
-static const char *mark_id(const char *alias, const char *kind)
-{
-	size_t n = strlen(kind);
+struct ndrv_view {
+	struct ndrv_link *links;          /* sorted by index */
+	const struct ndrv_link **by_name; /* sorted by name */
+	size_t n;
+	struct ndrv_fw_id *rules;         /* segments that have rules, sorted */
+	size_t n_rules;
+};
 
-	if (strncmp(alias, NDRV_MARK, strlen(NDRV_MARK)))
+static int cmp_index(const void *a, const void *b)
+{
+	const struct ndrv_link *x = a;
+	const struct ndrv_link *y = b;
+
+	return (x->ifindex > y->ifindex) - (x->ifindex < y->ifindex);
+}
+
+static int cmp_name(const void *a, const void *b)
+{
+	const struct ndrv_link *const *x = a;
+	const struct ndrv_link *const *y = b;
+
+	return strcmp((*x)->name, (*y)->name);
+}
+
+static int cmp_rule(const void *a, const void *b)
+{
+	const struct ndrv_fw_id *x = a;
+	const struct ndrv_fw_id *y = b;
+
+	return strcmp(x->id, y->id);
+}
+
+static const struct ndrv_link *view_by_index(const struct ndrv_view *v, int ifindex)
+{
+	const struct ndrv_link key = { .ifindex = ifindex };
+
+	return bsearch(&key, v->links, v->n, sizeof key, cmp_index);
+}
+
+static const struct ndrv_link *view_by_name(const struct ndrv_view *v, const char *name)
+{
+	struct ndrv_link key = { .ifindex = 0 };
+	const struct ndrv_link *p = &key;
+	const struct ndrv_link **slot;
+
+	(void)snprintf(key.name, sizeof key.name, "%s", name);
+	slot = bsearch(&p, v->by_name, v->n, sizeof *v->by_name, cmp_name);
+	return slot ? *slot : NULL;
+}
+
+int ndrv_host_look(struct ndrv_host *host, struct ndrv_view **ret_view, struct dp_error *err)
+{
+	DP_CLEANUP(ndrv_view_freep) struct ndrv_view *v = calloc(1, sizeof *v);
+	int r;
+
+	if (!v)
+		return dp_error_oom(err);
+	r = ndrv_rtnl_list_links(host->rtnl, &v->links, &v->n, err);
+	if (r < 0)
+		return r;
+	v->by_name = calloc(v->n + 1, sizeof *v->by_name);
+	if (!v->by_name)
+		return dp_error_oom(err);
+	qsort(v->links, v->n, sizeof *v->links, cmp_index);
+	for (size_t i = 0; i < v->n; i++)
+		v->by_name[i] = &v->links[i];
+	qsort(v->by_name, v->n, sizeof *v->by_name, cmp_name);
+	r = ndrv_fw_list(host->fw, &v->rules, &v->n_rules, err);
+	if (r < 0)
+		return dp_error_prefix(err, "firewall");
+	qsort(v->rules, v->n_rules, sizeof *v->rules, cmp_rule);
+	*ret_view = DP_TAKE_PTR(v);
+	return 0;
+}
+
+void ndrv_view_free(struct ndrv_view *view)
+{
+	if (!view)
+		return;
+	free(view->links);
+	free(view->by_name);
+	free(view->rules);
+	free(view);
+}
+
+/* The segment's uplink: by its name, by its number on the parent, or the index it had. */
+static const struct ndrv_link *view_uplink(const struct ndrv_view *v, const struct ndrv_segment *s,
+					   const struct ndrv_link *parent)
+{
+	char name[NDRV_IFNAME_BUF];
+	const struct ndrv_link *link;
+
+	if (!s->shape.vlan)
+		return parent;
+	ndrv_ifname_vlan(s->shape.parent, s->shape.vlan, name);
+	link = view_by_name(v, name);
+	if (link)
+		return link;
+	link = s->uplink_ifindex ? view_by_index(v, s->uplink_ifindex) : NULL;
+	if (link && link->vlan_id == s->shape.vlan && parent && link->lower == parent->ifindex)
+		return link;
+	for (size_t i = 0; parent && i < v->n; i++) {
+		if (v->links[i].vlan_id == s->shape.vlan && v->links[i].lower == parent->ifindex &&
+		    !v->links[i].lower_elsewhere)
+			return &v->links[i];
+	}
+	return NULL;
+}
+
+static const char *uplink_fault(const struct ndrv_view *v, struct ndrv_segment *s,
+				const struct ndrv_link *bridge)
+{
+	const struct ndrv_link *parent = view_by_name(v, s->shape.parent);
+	const struct ndrv_link *uplink;
+
+	/* Renamed: what hangs on it goes on working. */
+	if (!parent && s->parent_ifindex)
+		parent = view_by_index(v, s->parent_ifindex);
+	uplink = view_uplink(v, s, parent);
+	if (!uplink)
+		return parent ? "its VLAN subinterface was gone" : "its parent is gone";
+	s->uplink_ifindex = uplink->ifindex;
+	s->parent_ifindex = parent ? parent->ifindex : uplink->lower;
+	if (uplink->master != bridge->ifindex)
+		return "its uplink was no port of its bridge";
+	if (!uplink->up || (parent && !parent->up))
+		return "its uplink was down";
+	return NULL;
+}
+
+/* What is wrong with a segment's links; NULL if nothing is. */
+static const char *links_fault(const struct ndrv_view *v, struct ndrv_segment *s)
+{
+	const struct ndrv_link *bridge = view_by_name(v, s->bridge);
+
+	if (!bridge)
+		return "its bridge was gone";
+	s->bridge_ifindex = bridge->ifindex;
+	if (s->foreign_bridge) {
+		s->parent_ifindex = bridge->ifindex;
 		return NULL;
-	alias += strlen(NDRV_MARK);
-	return !strncmp(alias, kind, n) && alias[n] == ':' ? alias + n + 1 : NULL;
+	}
+	if (!bridge->up)
+		return "its bridge was down";
+	return s->shape.mode == NDRV_L2 ? uplink_fault(v, s, bridge) : NULL;
+}
+
+static bool has_rules(const struct ndrv_view *v, const struct ndrv_segment *s)
+{
+	struct ndrv_fw_id key;
+
+	(void)snprintf(key.id, sizeof key.id, "%s", s->key);
+	return bsearch(&key, v->rules, v->n_rules, sizeof key, cmp_rule) != NULL;
+}
+
+const char *ndrv_view_fault(const struct ndrv_host *host, const struct ndrv_view *view,
+			    struct ndrv_segment *segment)
+{
+	const char *fault = links_fault(view, segment);
+
+	if (fault)
+		return fault;
+	if (segment->shape.mode == NDRV_ROUTED && segment->shape.n_subnets)
+		return ""; /* its addresses are not in view: building adds what is missing */
+	/* Rules that were never there are no fault: the engine may not have set up its chain. */
+	return host->add_rules && view->n_rules && !has_rules(view, segment) ? "its rules were gone" : NULL;
+}
+
+/* A bridge of ours that someone gave another name gets its own back. */
+static int restore_name(struct ndrv_host *host, const struct ndrv_view *v,
+			struct ndrv_registry *registry, const struct ndrv_link *link,
+			struct dp_error *err)
+{
+	const char *key = ndrv_mark_id(link->alias, "bridge");
+	const struct ndrv_segment *s = key ? ndrv_segment_by_key(registry, key) : NULL;
+
+	if (!s || s->foreign_bridge || !strcmp(s->bridge, link->name) || view_by_name(v, s->bridge))
+		return 0;
+	dp_log_notice("segment %s: bridge %s was renamed %s", s->key, s->bridge, link->name);
+	return ndrv_rtnl_rename(host->rtnl, link, s->bridge, err);
+}
+
+int ndrv_host_restore_names(struct ndrv_host *host, const struct ndrv_view *view,
+			    struct ndrv_registry *registry, struct dp_error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < view->n; i++)
+		r = first_of(r, restore_name(host, view, registry, &view->links[i], err));
+	return r;
 }
 
 /* The endpoint's link is where it should be: learn its index, mend its master. */
 static int adopt_endpoint(struct ndrv_host *host, struct ndrv_endpoint *e,
-			  const struct ndrv_link *link, int bridge, struct dp_error *err)
+			  const struct ndrv_link *link, const struct ndrv_link *bridge,
+			  struct dp_error *err)
 {
 	int r = 0;
 
 	e->ifindex = link->ifindex;
-	if (bridge && link->master != bridge)
-		r = ndrv_rtnl_set_master(host->rtnl, link->ifindex, bridge, err);
+	e->in_container = link->lower_elsewhere;
+	if (bridge && link->master != bridge->ifindex)
+		r = ndrv_rtnl_set_master(host->rtnl, link->ifindex, bridge->ifindex, err);
 	if (r == 0 && !link->up)
 		r = ndrv_rtnl_set_up(host->rtnl, link->ifindex, true, err);
 	return r;
 }
 
-static int index_of(const struct ndrv_link *links, size_t n, const char *name)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (!strcmp(links[i].name, name))
-			return links[i].ifindex;
-	}
-	return 0;
-}
-
 /* Does a pair end in another namespace, in a container, at @link or at a port of bridge @link? */
-static bool leads_to_container(const struct ndrv_link *links, size_t n, const struct ndrv_link *link)
+static bool leads_to_container(const struct ndrv_view *v, const struct ndrv_link *link)
 {
-	if (mark_id(link->alias, "veth"))
+	if (ndrv_mark_id(link->alias, "veth"))
 		return link->lower_elsewhere;
-	for (size_t i = 0; i < n; i++) {
-		if (links[i].master == link->ifindex && mark_id(links[i].alias, "veth") &&
-		    links[i].lower_elsewhere)
+	for (size_t i = 0; i < v->n; i++) {
+		if (v->links[i].master == link->ifindex && ndrv_mark_id(v->links[i].alias, "veth") &&
+		    v->links[i].lower_elsewhere)
 			return true;
 	}
 	return false;
 }
 
 /* Is an unknown link part of the way to a living container? */
-static bool carries_container(const struct ndrv_link *links, size_t n, const struct ndrv_link *link)
+static bool carries_container(const struct ndrv_view *v, const struct ndrv_link *link)
 {
-	if (!mark_id(link->alias, "vlan"))
-		return leads_to_container(links, n, link);
-	for (size_t i = 0; i < n; i++) {
-		if (links[i].ifindex == link->master)
-			return leads_to_container(links, n, &links[i]);
-	}
-	return false;
+	const struct ndrv_link *bridge;
+
+	if (!ndrv_mark_id(link->alias, "vlan"))
+		return leads_to_container(v, link);
+	bridge = view_by_index(v, link->master);
+	return bridge && leads_to_container(v, bridge);
 }
 
 /* One link with our mark: known, or doomed. */
-static int settle_link(struct ndrv_host *host, struct ndrv_registry *registry,
-		       const struct ndrv_link *links, size_t n, const struct ndrv_link *link,
-		       struct dp_error *err)
+static int settle_link(struct ndrv_host *host, const struct ndrv_view *v,
+		       struct ndrv_registry *registry, const struct ndrv_link *link,
+		       unsigned *n_removed, struct dp_error *err)
 {
 	struct ndrv_endpoint *e;
 	const char *id;
 
-	if ((id = mark_id(link->alias, "veth"))) {
+	if ((id = ndrv_mark_id(link->alias, "veth"))) {
 		e = ndrv_endpoint_find(registry, id);
 		if (e)
 			return adopt_endpoint(host, e, link,
-					      index_of(links, n, e->network->segment->bridge), err);
-	} else if ((id = mark_id(link->alias, "peer"))) {
+					      view_by_name(v, e->network->segment->bridge), err);
+	} else if ((id = ndrv_mark_id(link->alias, "peer"))) {
 		if (ndrv_endpoint_find(registry, id))
 			return 0;
-	} else if ((id = mark_id(link->alias, "bridge")) || (id = mark_id(link->alias, "vlan"))) {
+	} else if ((id = ndrv_mark_id(link->alias, "bridge")) || (id = ndrv_mark_id(link->alias, "vlan"))) {
 		if (ndrv_segment_by_key(registry, id))
 			return 0;
 	}
-	if (carries_container(links, n, link)) {
+	if (carries_container(v, link)) {
 		dp_log_warning("%s (%s) serves a container, but has no record: was the state lost? It is "
 			       "left as it is",
 			       link->name, link->alias);
 		return 0;
 	}
 	dp_log_notice("removing leftover link %s (%s)", link->name, link->alias);
+	(*n_removed)++;
 	return ndrv_host_doom(host, link->ifindex, link->alias);
 }
 
-static int settle_rules(struct ndrv_host *host, struct ndrv_registry *registry, struct dp_error *err)
+static int settle_rules(struct ndrv_host *host, const struct ndrv_view *v,
+			struct ndrv_registry *registry, struct dp_error *err)
 {
-	auto_free struct ndrv_fw_id *ids = NULL;
-	size_t n = 0;
-	int r = ndrv_fw_list(host->fw, &ids, &n, err);
+	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < n; i++) {
-		if (!host->add_rules || !ndrv_segment_by_key(registry, ids[i].id))
-			r = ndrv_fw_remove(host->fw, ids[i].id, err);
+	for (size_t i = 0; r == 0 && i < v->n_rules; i++) {
+		if (!host->add_rules || !ndrv_segment_by_key(registry, v->rules[i].id))
+			r = ndrv_fw_remove(host->fw, v->rules[i].id, err);
 	}
 	return r;
 }
 
-int ndrv_host_reconcile(struct ndrv_host *host, struct ndrv_registry *registry, bool *ret_seen,
-			struct dp_error *err)
+int ndrv_host_settle(struct ndrv_host *host, const struct ndrv_view *view,
+		     struct ndrv_registry *registry, unsigned *ret_n_removed, struct dp_error *err)
 {
-	auto_free struct ndrv_link *links = NULL;
-	size_t n;
-	int r = ndrv_rtnl_list_links(host->rtnl, &links, &n, err);
+	int r = 0;
 
-	*ret_seen = r == 0;
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < n; i++) {
-		if (ndrv_link_is_ours(&links[i]))
-			r = first_of(r, settle_link(host, registry, links, n, &links[i], err));
+	*ret_n_removed = 0;
+	for (struct ndrv_network *n = ndrv_registry_networks(registry); n; n = n->next) {
+		for (struct ndrv_endpoint *e = n->endpoints; e; e = e->next)
+			e->ifindex = 0; /* known again only where it is seen */
+	}
+	for (size_t i = 0; i < view->n; i++) {
+		if (ndrv_link_is_ours(&view->links[i]))
+			r = first_of(r, settle_link(host, view, registry, &view->links[i], ret_n_removed,
+						    err));
 	}
 	r = first_of(r, ndrv_host_reap(host, err));
-	return first_of(r, settle_rules(host, registry, err));
+	return first_of(r, settle_rules(host, view, registry, err));
 }

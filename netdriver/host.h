@@ -91,21 +91,50 @@ DP_NODISCARD int ndrv_host_doom_endpoint(struct ndrv_host *host, struct ndrv_end
 /* ndrv_host_reap() - delete all doomed links together. Return: as ndrv_rtnl_delete_links(). */
 DP_NODISCARD int ndrv_host_reap(struct ndrv_host *host, struct dp_error *err);
 
+/* All links and rules of the host at one moment. Looking anything up takes O(log links). */
+struct ndrv_view;
+
 /**
- * ndrv_host_reconcile() - compare all links and rules with the registry
+ * ndrv_host_look() - see all links, and which segments have rules
+ * @ret_view: out: new; freed by ndrv_view_free()
  *
- * Endpoints learn the ifindex of their link (0 = it is gone); segments' ports are put back into
- * their bridges; links and rules with our mark that nothing in the registry explains are removed.
- * Except links of a container that lives: a pair whose other end is in another namespace, its bridge
- * and the bridge's uplink. They can only be unknown if state was lost, and are left with a warning.
- * Building what is missing is ndrv_host_build()'s.
+ * Return: 0; -ENOMEM; as ndrv_rtnl_list_links() and ndrv_fw_list().
+ */
+DP_NODISCARD int ndrv_host_look(struct ndrv_host *host, struct ndrv_view **ret_view,
+				struct dp_error *err);
+void ndrv_view_free(struct ndrv_view *view); /* NULL is fine */
+DP_DEFINE_CLEANUP(struct ndrv_view, ndrv_view_free);
+
+/**
+ * ndrv_view_fault() - what is wrong with a segment, in words for the log
+ * @segment: learns the indexes of its links
  *
- * @ret_seen: out: all links were seen, so endpoints without ifindex have none; false: nothing is
- *            known about them
+ * A parent that was renamed is no fault: what hangs on it goes on working.
+ *
+ * Return: NULL nothing; "" ndrv_host_build() has to look itself; else a static text such as "its
+ *         bridge was gone", to be cured by ndrv_host_build().
+ */
+const char *ndrv_view_fault(const struct ndrv_host *host, const struct ndrv_view *view,
+			    struct ndrv_segment *segment);
+
+/* ndrv_host_restore_names() - bridges of ours that someone renamed get their names back. Return: 0;
+ * the first failure. */
+DP_NODISCARD int ndrv_host_restore_names(struct ndrv_host *host, const struct ndrv_view *view,
+					 struct ndrv_registry *registry, struct dp_error *err);
+
+/**
+ * ndrv_host_settle() - bring endpoints and leftovers in line with the registry
+ * @ret_n_removed: out: leftover links removed
+ *
+ * Endpoints learn the ifindex of their link (0 = it is gone); their links are put back into their
+ * bridges; links and rules with our mark that nothing in the registry explains are removed. Except
+ * links of a container that lives: a pair whose other end is in another namespace, its bridge and
+ * the bridge's uplink. They can only be unknown if state was lost, and are left with a warning.
  *
  * Return: 0; the first failure, after trying everything.
  */
-DP_NODISCARD int ndrv_host_reconcile(struct ndrv_host *host, struct ndrv_registry *registry,
-				     bool *ret_seen, struct dp_error *err);
+DP_NODISCARD int ndrv_host_settle(struct ndrv_host *host, const struct ndrv_view *view,
+				  struct ndrv_registry *registry, unsigned *ret_n_removed,
+				  struct dp_error *err);
 
 #endif

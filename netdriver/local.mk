@@ -2,7 +2,7 @@ noinst_LIBRARIES += netdriver/libnetdriver.a
 netdriver_libnetdriver_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(LIBMNL_CFLAGS) $(LIBNL_CFLAGS) \
 	$(LIBNFTNL_CFLAGS) $(LIBIPTC_CFLAGS)
 netdriver_libnetdriver_a_SOURCES = \
-	netdriver/driver.c netdriver/driver.h \
+	netdriver/driver.c netdriver/driver.h netdriver/driver_internal.h \
 	netdriver/firewall.c netdriver/firewall.h netdriver/firewall_internal.h \
 	netdriver/firewall_legacy.c \
 	netdriver/firewall_nft.c \
@@ -11,6 +11,7 @@ netdriver_libnetdriver_a_SOURCES = \
 	netdriver/network.c netdriver/network.h \
 	netdriver/options.c netdriver/options.h \
 	netdriver/plan.c netdriver/plan.h \
+	netdriver/reconcile.c \
 	netdriver/rtnl.c netdriver/rtnl.h netdriver/rtnl_internal.h \
 	netdriver/rtnl_addr.c \
 	netdriver/rtnl_bridge.c \
@@ -18,6 +19,7 @@ netdriver_libnetdriver_a_SOURCES = \
 	netdriver/rtnl_read.c \
 	netdriver/rtnl_veth.c \
 	netdriver/rtnl_vlan.c \
+	netdriver/rtnl_watch.c \
 	netdriver/sandbox.c netdriver/sandbox.h \
 	netdriver/state.c netdriver/state.h \
 	netdriver/tx.c netdriver/tx.h

@@ -35,6 +35,10 @@ struct ndrv_segment {
 	char bridge[NDRV_IFNAME_BUF];   /* the bridge: ours, or the parent itself if that is one */
 	bool foreign_bridge;            /* the parent is a bridge of the host's: used, left alone */
 	bool broken;                    /* not (completely) there, or not yet looked at */
+	int bridge_ifindex;             /* as last built or looked at; 0 = unknown */
+	int parent_ifindex;
+	int uplink_ifindex;
+	bool renamed;                   /* the parent has another name now, which was logged */
 	unsigned n_networks;
 	struct ndrv_spec shape;         /* of the first network: mode, parent, vlan */
 };
@@ -59,6 +63,7 @@ struct ndrv_endpoint {
 	uint8_t mac[6];
 	bool mac_given;                 /* by the engine; else derived by us */
 	int ifindex;                    /* host end; 0 = not there (any more) */
+	bool in_container;              /* its other end was seen in another namespace */
 	bool detached;                  /* by Leave, or not joined yet with attach=direct: has no link,
 					 * and is not dead for that */
 	bool direct;                    /* its container end was made in the container */

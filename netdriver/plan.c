@@ -31,6 +31,16 @@ void ndrv_alias(const char *kind, const char *id, char ret_alias[static NDRV_ALI
 	(void)snprintf(ret_alias, NDRV_ALIAS_SIZE, NDRV_MARK "%s:%s", kind, id);
 }
 
+const char *ndrv_mark_id(const char *alias, const char *kind)
+{
+	size_t n = strlen(kind);
+
+	if (strncmp(alias, NDRV_MARK, strlen(NDRV_MARK)))
+		return NULL;
+	alias += strlen(NDRV_MARK);
+	return !strncmp(alias, kind, n) && alias[n] == ':' ? alias + n + 1 : NULL;
+}
+
 int ndrv_plan_mtu(const struct ndrv_spec *spec, const struct ndrv_facts *facts, uint32_t *ret_mtu,
 		  struct dp_error *err)
 {

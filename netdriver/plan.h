@@ -77,4 +77,7 @@ DP_NODISCARD int ndrv_plan_segment(const struct ndrv_spec *spec, const char *bri
 /* ndrv_alias() - our mark for a link: "mynetworkplugin:<kind>:<id>". */
 void ndrv_alias(const char *kind, const char *id, char ret_alias[static NDRV_ALIAS_SIZE]);
 
+/* ndrv_mark_id() - the id in our mark @alias, if it is one of @kind; else NULL. Points into @alias. */
+const char *ndrv_mark_id(const char *alias, const char *kind);
+
 #endif

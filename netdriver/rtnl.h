@@ -171,6 +171,41 @@ DP_NODISCARD int ndrv_rtnl_list_links(struct ndrv_rtnl *rtnl, struct ndrv_link *
 DP_NODISCARD int ndrv_rtnl_link_has_addrs(struct ndrv_rtnl *rtnl, int ifindex, bool *ret_has,
 					  struct dp_error *err);
 
+/* Something happened to a link: what is needed to recognise it. */
+struct ndrv_rtnl_event {
+	enum {
+		NDRV_EVENT_LINK,         /* it was made or changed; this is how it is now */
+		NDRV_EVENT_LINK_GONE,    /* deleted, or moved to another namespace */
+		NDRV_EVENT_ADDRESS_GONE, /* an address was taken off; only ifindex is set */
+		NDRV_EVENT_LOST,         /* there were more events than the socket holds */
+	} kind;
+	int ifindex;
+	int master;                  /* 0 = port of none */
+	bool up;
+	char name[NDRV_IFNAME_SIZE];
+	char alias[NDRV_ALIAS_SIZE]; /* "" if none */
+};
+
+typedef void ndrv_rtnl_event_fn(void *ctx, const struct ndrv_rtnl_event *event);
+
+struct ndrv_rtnl_watch;
+
+/**
+ * ndrv_rtnl_watch_open() - be told what happens to links and their addresses, whoever does it
+ * @fn: called by ndrv_rtnl_watch_read() with @ctx, once for each event
+ *
+ * Return: 0; -ENOMEM; an errno of socket(2) or bind(2).
+ */
+DP_NODISCARD int ndrv_rtnl_watch_open(ndrv_rtnl_event_fn *fn, void *ctx,
+				      struct ndrv_rtnl_watch **ret_watch, struct dp_error *err);
+void ndrv_rtnl_watch_close(struct ndrv_rtnl_watch *watch); /* NULL is fine */
+
+/* ndrv_rtnl_watch_fd() - becomes readable with each event. */
+int ndrv_rtnl_watch_fd(const struct ndrv_rtnl_watch *watch);
+
+/* ndrv_rtnl_watch_read() - deliver what has come. Never blocks. */
+void ndrv_rtnl_watch_read(struct ndrv_rtnl_watch *watch);
+
 /* ndrv_link_is_ours() - @link bears our mark: its alias begins with NDRV_MARK. */
 bool ndrv_link_is_ours(const struct ndrv_link *link);
 
@@ -230,6 +265,11 @@ DP_NODISCARD int ndrv_rtnl_set_up(struct ndrv_rtnl *rtnl, int ifindex, bool up,
 /* ndrv_rtnl_set_master() - make it a port of bridge @master; 0 = of none. Return: as above. */
 DP_NODISCARD int ndrv_rtnl_set_master(struct ndrv_rtnl *rtnl, int ifindex, int master,
 				      struct dp_error *err);
+
+/* ndrv_rtnl_rename() - @name of 1-15 bytes; the link is down for a moment if it was up, since older
+ * kernels rename no other. Return: 0; -EEXIST @name is taken; as above. */
+DP_NODISCARD int ndrv_rtnl_rename(struct ndrv_rtnl *rtnl, const struct ndrv_link *link,
+				  const char *name, struct dp_error *err);
 
 /* ndrv_rtnl_set_mtu() - @mtu in bytes. Return: 0; -EINVAL the link cannot (ext-ack); as above. */
 DP_NODISCARD int ndrv_rtnl_set_mtu(struct ndrv_rtnl *rtnl, int ifindex, uint32_t mtu,

@@ -305,6 +305,26 @@ int ndrv_rtnl_set_master(struct ndrv_rtnl *rtnl, int ifindex, int master, struct
 	return rtnl_request(rtnl, err, "set master of link %d to %d", ifindex, master);
 }
 
+int ndrv_rtnl_rename(struct ndrv_rtnl *rtnl, const struct ndrv_link *link, const char *name,
+		     struct dp_error *err)
+{
+	struct dp_error ignored = DP_ERROR_INIT;
+	struct rtnl_batch *b;
+	int r = link->up ? ndrv_rtnl_set_up(rtnl, link->ifindex, false, err) : 0;
+
+	if (r < 0)
+		return r;
+	b = rtnl_batch_begin(rtnl);
+	(void)rtnl_batch_add_link(b, RTM_SETLINK, 0, link->ifindex);
+	rtnl_put_str(b, IFLA_IFNAME, name);
+	r = rtnl_request(rtnl, err, "rename link %s to %s", link->name, name);
+	if (link->up && ndrv_rtnl_set_up(rtnl, link->ifindex, true, &ignored) < 0 && r == 0) {
+		*err = ignored;
+		r = ignored.code;
+	}
+	return r;
+}
+
 int ndrv_rtnl_set_mtu(struct ndrv_rtnl *rtnl, int ifindex, uint32_t mtu, struct dp_error *err)
 {
 	struct rtnl_batch *b = rtnl_batch_begin(rtnl);

@@ -4,7 +4,8 @@
 /*
  * Reading links and addresses, with libnl-route as the parser of the kernel's messages.
  *
- * Whole lists come through libnl's caches, which repeat a dump that a change has interrupted.
+ * Addresses come through libnl's cache; links, of which there may be thousands, without it. A dump
+ * that a change has interrupted is repeated.
  * Single links are asked for over our own request socket, because libnl cannot look up alternative
  * names and drops the kernel's reason for a refusal; its parser still does the reading. libnl's
  * own error numbers end in this file.
@@ -42,6 +43,11 @@ static void cache_freep(struct nl_cache **cache)
 static void msg_freep(struct nl_msg **msg)
 {
 	nlmsg_free(*msg);
+}
+
+static void cb_freep(struct nl_cb **cb)
+{
+	nl_cb_put(*cb);
 }
 
 /* A failure of libnl as errno. */
@@ -218,24 +224,85 @@ int ndrv_rtnl_get_link_by_name(struct ndrv_rtnl *rtnl, const char *name, struct 
 
 /* --- all of them ---------------------------------------------------------------------------- */
 
+/* A growing array. libnl's own cache would keep every object it parsed, several times the size. */
+struct link_list {
+	struct ndrv_link *links;
+	size_t n;
+	size_t max;
+	int r;
+};
+
+static void append_link(struct nl_object *obj, void *ctx)
+{
+	struct link_list *list = ctx;
+	struct ndrv_link *p;
+	size_t max;
+
+	if (list->n == list->max) {
+		max = list->max ? 2 * list->max : 64;
+		p = reallocarray(list->links, max, sizeof *p);
+		if (!p) {
+			list->r = -ENOMEM;
+			return;
+		}
+		list->links = p;
+		list->max = max;
+	}
+	list->links[list->n++] = link_from_object((struct rtnl_link *)obj);
+}
+
+static int take_listed(struct nl_msg *msg, void *ctx)
+{
+	struct link_list *list = ctx;
+
+	if (list->r == 0 && nlmsg_hdr(msg)->nlmsg_type == RTM_NEWLINK &&
+	    nl_msg_parse(msg, append_link, list) < 0)
+		list->r = -EBADMSG;
+	return NL_OK;
+}
+
+/* One pass. Return: 0; -EINTR links changed meanwhile; other negative libnl error. */
+static int dump_links(struct ndrv_rtnl *rtnl, struct link_list *list)
+{
+	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC };
+	DP_CLEANUP(cb_freep) struct nl_cb *cb = nl_cb_alloc(NL_CB_DEFAULT);
+	DP_CLEANUP(msg_freep) struct nl_msg *msg = nlmsg_alloc_simple(RTM_GETLINK, NLM_F_DUMP);
+	int r;
+
+	if (!cb || !msg)
+		return -NLE_NOMEM;
+	list->n = 0;
+	r = nlmsg_append(msg, &ifi, sizeof ifi, NLMSG_ALIGNTO);
+	if (r == 0)
+		r = nla_put_u32(msg, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+	if (r == 0)
+		r = nl_cb_set(cb, NL_CB_VALID, NL_CB_CUSTOM, take_listed, list);
+	if (r == 0)
+		r = nl_send_auto(rtnl->reader, msg);
+	return r < 0 ? r : nl_recvmsgs(rtnl->reader, cb);
+}
+
 int ndrv_rtnl_list_links(struct ndrv_rtnl *rtnl, struct ndrv_link **ret_links, size_t *ret_n_links,
 			 struct dp_error *err)
 {
-	DP_CLEANUP(cache_freep) struct nl_cache *cache = NULL;
-	struct ndrv_link *links;
-	size_t n = 0;
+	struct link_list list = { .n = 0 };
 	int r;
 
-	r = rtnl_link_alloc_cache(rtnl->reader, AF_UNSPEC, &cache);
-	if (r < 0)
-		return reader_error(err, r, "list links");
-	links = calloc((size_t)nl_cache_nitems(cache) + 1, sizeof *links);
-	if (!links)
-		return dp_error_oom(err);
-	for (struct nl_object *o = nl_cache_get_first(cache); o; o = nl_cache_get_next(o))
-		links[n++] = link_from_object((struct rtnl_link *)o);
-	*ret_links = links;
-	*ret_n_links = n;
+	do
+		r = dump_links(rtnl, &list);
+	while (r == -NLE_DUMP_INTR);
+	if (r >= 0 && list.r == 0 && !list.links)
+		list.links = calloc(1, sizeof *list.links);
+	if (r < 0 || list.r < 0 || !list.links) {
+		free(list.links);
+		if (r < 0)
+			return reader_error(err, r, "list links");
+		return list.r == -EBADMSG ? dp_error_set(err, DP_ERR_INTERNAL, -EBADMSG,
+							 "list links: the kernel's answer is garbled")
+					  : dp_error_oom(err);
+	}
+	*ret_links = list.links;
+	*ret_n_links = list.n;
 	return 0;
 }
 

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DP_NETDRIVER_DRIVER_INTERNAL_H
+#define DP_NETDRIVER_DRIVER_INTERNAL_H
+
+/*
+ * What the daemon's own files share: the one object behind all requests. driver.c answers the
+ * engine; reconcile.c keeps host and records together; operator.c answers people.
+ */
+
+#include "netdriver/driver.h"
+#include "netdriver/host.h"
+#include "netdriver/state.h"
+
+/* What the last repair has done. */
+struct ndrv_report {
+	unsigned rebuilt; /* networks whose segment was built or mended */
+	unsigned removed; /* links of ours that nothing explained */
+	unsigned dropped; /* endpoints whose link was gone */
+};
+
+struct ndrv_driver {
+	const struct ndrv_config *config;
+	struct dp_loop *loop;
+	struct ndrv_state_store *store;
+	struct ndrv_registry *registry; /* NULL after a failed reload, until one succeeds */
+	struct ndrv_host *host;
+	struct dp_timer repair;         /* armed while something is left to be done */
+	uint64_t repair_wait_ms;        /* how long it was armed for last; 0 = all was well */
+	char complaint[600];            /* last warning of a repair */
+	struct ndrv_report report;
+	struct ndrv_rtnl_watch *watch;
+	bool heal_pending;              /* an event asked for the repair that is armed */
+	uint64_t heal_wait_ms;          /* how long the last event waited for it */
+	uint64_t healed_ms;             /* when an event was last answered with a repair */
+	bool move_noted;                /* that attach=direct is not possible was logged */
+	bool rules_unsure;              /* the engine may have (re)started: look at the rules again */
+	bool spoilt;                    /* a write of this turn failed */
+	struct dp_error spoilt_err;
+};
+
+/* ---- reconcile.c ---- */
+
+/*
+ * Host and records are compared at start, when asked to (ndrv_driver_reconcile()), when an event tells
+ * of a change that is not ours, and by a timer while something could not be done. What is missing
+ * is built, what is ours and unexplained is removed, endpoints without a link are dropped.
+ */
+
+/* ndrv_driver_ready() - every handler's first line: is there a registry to work on? */
+DP_NODISCARD int ndrv_driver_ready(struct ndrv_driver *d, struct dp_error *err);
+
+/* ndrv_driver_load() - read the registry and repair the host. Return: 0, also if that takes longer. */
+DP_NODISCARD int ndrv_driver_load(struct ndrv_driver *d, struct dp_error *err);
+
+/* ndrv_driver_spoil() - if @r is a failed write, nothing of this turn may be answered as done.
+ * Return: @r. */
+int ndrv_driver_spoil(struct ndrv_driver *d, int r, const struct dp_error *err);
+
+/* ndrv_driver_reconcile() - compare and mend now; d->report tells what was done. Return: true =
+ * nothing is left to do; else @err says what is, and it is tried again. */
+DP_NODISCARD bool ndrv_driver_reconcile(struct ndrv_driver *d, struct dp_error *err);
+
+/* ndrv_driver_want_repair() - soon, and less and less often while it does not help. */
+void ndrv_driver_want_repair(struct ndrv_driver *d);
+void ndrv_driver_on_repair(void *ctx); /* the timer's function */
+
+/* ndrv_driver_watch() - from now on foreign changes are noticed. Return: as dp_loop_add_fd(). */
+DP_NODISCARD int ndrv_driver_watch(struct ndrv_driver *d, struct dp_error *err);
+void ndrv_driver_unwatch(struct ndrv_driver *d);
+
+/* ndrv_driver_build_segment() - what @n's segment lacks is built and recorded, or nothing is. */
+DP_NODISCARD int ndrv_driver_build_segment(struct ndrv_driver *d, struct ndrv_network *n,
+					   struct dp_error *err);
+
+/* ndrv_driver_take_down() - the links of a network go, if it is the last on its segment. They are
+ * doomed, not yet gone. */
+DP_NODISCARD int ndrv_driver_take_down(struct ndrv_driver *d, struct ndrv_network *n,
+				       struct dp_error *err);
+
+/* The links are gone: the records follow. */
+int ndrv_driver_forget_network(struct ndrv_driver *d, struct ndrv_network *n, struct dp_error *err);
+int ndrv_driver_forget_endpoint(struct ndrv_driver *d, struct ndrv_endpoint *e, struct dp_error *err);
+
+#endif
