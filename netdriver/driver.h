@@ -31,7 +31,9 @@ struct ndrv_config {
 };
 
 extern const struct dp_schema ndrv_config_schema;
-extern const struct dp_route ndrv_routes[];
+extern const struct dp_route ndrv_routes[];          /* the engine's methods */
+extern const struct dp_route ndrv_operator_routes[]; /* people's: operator.c */
+extern const struct dp_command ndrv_commands[];      /* what calls those */
 
 /**
  * ndrv_driver_start() - open state and kernel, repair the host

@@ -9,6 +9,7 @@ netdriver_libnetdriver_a_SOURCES = \
 	netdriver/host.c netdriver/host.h \
 	netdriver/ifname.c netdriver/ifname.h \
 	netdriver/network.c netdriver/network.h \
+	netdriver/operator.c \
 	netdriver/options.c netdriver/options.h \
 	netdriver/plan.c netdriver/plan.h \
 	netdriver/reconcile.c \

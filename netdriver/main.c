@@ -8,7 +8,7 @@ int main(int argc, char **argv)
 {
 	static const struct dp_schema *const tables[] = { &ndrv_option_schema, NULL };
 	static struct ndrv_config config;
-	static const struct dp_route *const routes[] = { ndrv_routes, NULL };
+	static const struct dp_route *const routes[] = { ndrv_routes, ndrv_operator_routes, NULL };
 	const struct dp_daemon_spec spec = {
 		.name = "mynetworkplugin",
 		.env_prefix = "MYNETWORKPLUGIN_",
@@ -17,6 +17,7 @@ int main(int argc, char **argv)
 		.tables = tables,
 		.implements = "NetworkDriver",
 		.routes = routes,
+		.commands = ndrv_commands,
 		.managed_socket = "network.sock",
 		.turn_ops = { .flush = ndrv_driver_flush, .reload = ndrv_driver_reload },
 		.start = ndrv_driver_start,

@@ -259,6 +259,7 @@ static bool repair(struct ndrv_driver *d)
 	DP_CLEANUP(ndrv_view_freep) struct ndrv_view *view = look_and_build(d, &complete);
 	struct ndrv_network *next;
 
+	dp_log_debug("comparing host and records");
 	if (view && ndrv_host_settle(d->host, view, d->registry, &d->report.removed, &err) < 0) {
 		complain(d, "host could not be brought in line with the records: %s", err.msg);
 		complete = false;

@@ -91,7 +91,7 @@ script_tests = \
 TESTS += $(script_tests)
 
 EXTRA_DIST += $(script_tests) \
-	%D%/bench/run \
+	%D%/bench/run %D%/bench/start-cost.sh \
 	%D%/data \
 	%D%/fuzz/corpus \
 	%D%/judge \

@@ -7,7 +7,6 @@
 
 start_engine
 make_image
-snapshot >/run/lab/before
 start_daemons
 major=$(docker version -f '{{.Server.Version}}' | cut -d. -f1)
 sysctl -qw net.ipv6.conf.all.forwarding=1
@@ -52,5 +51,6 @@ check "the other one goes, too" docker rm -f c2
 check "the networks are removed" docker network rm d100 plain
 
 stop_daemons
-unchanged "the host is as it was" /run/lab/before
+is "no link of ours is left" "$(our_links)" ""
+fails "no rule of ours is left" our_rules
 finish
