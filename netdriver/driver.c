@@ -214,7 +214,7 @@ static int create_step_build(void *ctx, struct dp_call *call, void *data, struct
 	}
 	if (n->segment->broken)
 		ndrv_driver_want_repair(d);
-	n->state = NDRV_READY;
+	ndrv_network_set_state(n, NDRV_READY);
 	dp_log_info("network %.12s created: %s on %s, bridge %s", n->spec.id,
 		    ndrv_mode_name(n->spec.mode), n->segment->key, n->segment->bridge);
 	return ndrv_driver_spoil(d, ndrv_store_put_network(d->store, n, err), err);
@@ -251,6 +251,7 @@ static int check_new_network(struct ndrv_driver *d, const struct ndrv_spec *spec
 {
 	char key[NDRV_KEY_SIZE];
 	char bridge[NDRV_IFNAME_BUF];
+	struct ndrv_shape shape = ndrv_spec_shape(spec);
 	const struct ndrv_segment *s;
 	struct ndrv_facts facts;
 	struct ndrv_plan plan;
@@ -262,7 +263,7 @@ static int check_new_network(struct ndrv_driver *d, const struct ndrv_spec *spec
 		memcpy(bridge, s->bridge, sizeof bridge);
 	else
 		ndrv_segment_bridge(spec, bridge);
-	r = ndrv_host_probe(d->host, spec, bridge, &facts, err);
+	r = ndrv_host_probe(d->host, &shape, bridge, &facts, err);
 	if (r < 0)
 		return r;
 	*ret_foreign_bridge = ndrv_plan_foreign_bridge(spec, &facts);
@@ -290,7 +291,7 @@ static int add_network(struct ndrv_driver *d, const struct ndrv_spec *spec, stru
 		return r;
 	if (foreign_bridge) {
 		n->segment->foreign_bridge = true;
-		memcpy(n->segment->bridge, spec->parent, sizeof n->segment->bridge);
+		ndrv_segment_set_bridge(n->segment, spec->parent);
 	}
 	return ndrv_driver_spoil(d, ndrv_store_put_network(d->store, n, err), err);
 }
@@ -394,7 +395,7 @@ static int on_delete_network(void *ctx, struct dp_call *call, const void *req, s
 	n = rq->id ? ndrv_network_find(d->registry, rq->id) : NULL;
 	if (!n)
 		return DP_STEP_DONE;
-	n->state = NDRV_DELETING;
+	ndrv_network_set_state(n, NDRV_DELETING);
 	r = ndrv_driver_spoil(d, ndrv_store_put_network(d->store, n, err), err);
 	return r < 0 ? r : start_steps(call, n->spec.id, delete_step_take_down, err);
 }
@@ -565,10 +566,8 @@ static int accept_all(struct ndrv_driver *d, const struct ndrv_segment *first, s
 	if (r < 0 || !done)
 		return r; /* no engine's chain (yet): likewise */
 	d->rules_unsure = false;
-	for (struct ndrv_segment *s = ndrv_registry_segments(d->registry); s; s = s->next) {
-		if (s == first || ndrv_host_accept(d->host, s, &done, err) == 0)
-			continue;
-		dp_log_warning("segment %s: rules are checked later: %s", s->key, err->msg);
+	if (ndrv_host_accept_missing(d->host, d->registry, err) < 0) {
+		dp_log_warning("rules of other segments are checked later: %s", err->msg);
 		d->rules_unsure = true;
 	}
 	return 0;
@@ -641,8 +640,10 @@ static int add_endpoint(struct ndrv_driver *d, struct ndrv_network *n, const cha
 		return dp_error_oom(err);
 	if (spec->sysctls && wants_direct(d, n)) /* else the engine sees to them */
 		e->sysctls = strdup(spec->sysctls);
-	e->addr4 = spec->addr4;
-	e->addr6 = spec->addr6;
+	if (ndrv_endpoint_set_addresses(e, &spec->addr4, &spec->addr6) < 0) {
+		ndrv_endpoint_remove(d->registry, e);
+		return dp_error_oom(err);
+	}
 	e->mac_given = spec->mac_given;
 	memcpy(e->mac, spec->mac, sizeof e->mac);
 	return ndrv_driver_spoil(d, ndrv_store_put_endpoint(d->store, e, err), err);

@@ -66,10 +66,8 @@ int fw_ids_add(struct fw_ids *ids, const char *comment)
 
 	if (strncmp(comment, FW_MARK, sizeof FW_MARK - 1) || strlen(id) > NDRV_FW_ID_MAX)
 		return 0;
-	for (size_t i = 0; i < ids->n; i++) {
-		if (!strcmp(ids->ids[i].id, id))
-			return 0;
-	}
+	if (ids->n && !strcmp(ids->ids[ids->n - 1].id, id))
+		return 0;
 	if (ids->n == ids->max) {
 		size_t max = ids->max ? 2 * ids->max : 16;
 		struct ndrv_fw_id *p = reallocarray(ids->ids, max, sizeof *p);
@@ -174,6 +172,27 @@ int ndrv_fw_remove(struct ndrv_fw *fw, const char *id, struct dp_error *err)
 	return r < 0 ? r : sync_all(fw, &set, NULL, err);
 }
 
+static int cmp_id(const void *a, const void *b)
+{
+	const struct ndrv_fw_id *x = a;
+	const struct ndrv_fw_id *y = b;
+
+	return strcmp(x->id, y->id);
+}
+
+static void sort_ids(struct fw_ids *ids)
+{
+	size_t n = 0;
+
+	if (ids->n)
+		qsort(ids->ids, ids->n, sizeof *ids->ids, cmp_id);
+	for (size_t i = 0; i < ids->n; i++) {
+		if (!n || cmp_id(&ids->ids[n - 1], &ids->ids[i]))
+			ids->ids[n++] = ids->ids[i];
+	}
+	ids->n = n;
+}
+
 int ndrv_fw_list(struct ndrv_fw *fw, struct ndrv_fw_id **ret_ids, size_t *ret_n_ids,
 		 struct dp_error *err)
 {
@@ -188,6 +207,7 @@ int ndrv_fw_list(struct ndrv_fw *fw, struct ndrv_fw_id **ret_ids, size_t *ret_n_
 			return r;
 		}
 	}
+	sort_ids(&ids);
 	*ret_ids = ids.ids;
 	*ret_n_ids = ids.n;
 	return 0;

@@ -102,7 +102,7 @@ DP_NODISCARD int ndrv_fw_ensure(struct ndrv_fw *fw, const struct ndrv_fw_rules *
 DP_NODISCARD int ndrv_fw_remove(struct ndrv_fw *fw, const char *id, struct dp_error *err);
 
 /**
- * ndrv_fw_list() - ids of all rules of ours, each once
+ * ndrv_fw_list() - ids of all rules of ours, sorted, each once
  * @fw:        open handle
  * @ret_ids:   out: returns new, one array, the caller frees it with free(); NULL if there are none
  * @ret_n_ids: out: number of its entries

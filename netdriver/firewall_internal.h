@@ -49,7 +49,8 @@ struct fw_ids {
 	size_t max;             /* allocated entries */
 };
 
-/* fw_ids_add() - add the id of @comment if that is ours, once. Return: 0; -ENOMEM. */
+/* fw_ids_add() - add the id of @comment if that is ours; the rules of one stand together, but may
+ * stand in several chains. Return: 0; -ENOMEM. */
 int fw_ids_add(struct fw_ids *ids, const char *comment);
 
 /* fw_error() - @code of the kernel as a struct dp_error: "<what>: <why>". Return: @code. */

@@ -156,30 +156,30 @@ static int find_vlan(struct ndrv_host *host, int parent, uint32_t vid, struct nd
 	return 0;
 }
 
-static int look_uplink(struct ndrv_host *host, const struct ndrv_spec *spec, struct ndrv_facts *f,
+static int look_uplink(struct ndrv_host *host, const struct ndrv_shape *shape, struct ndrv_facts *f,
 		       struct dp_error *err)
 {
 	char name[NDRV_IFNAME_BUF];
 	int r;
 
-	if (!spec->vlan) {
+	if (!shape->vlan) {
 		f->uplink = f->parent;
 		return 0;
 	}
-	ndrv_ifname_vlan(spec->parent, spec->vlan, name);
+	ndrv_ifname_vlan(shape->parent, shape->vlan, name);
 	r = look(host, name, &f->uplink, err);
 	if (r < 0)
 		return r;
 	/* eth0.100 may have been made by hand on a link of another name: then that is the parent. */
-	if (!f->parent.ifindex && f->uplink.vlan_id == spec->vlan && !f->uplink.lower_elsewhere &&
+	if (!f->parent.ifindex && f->uplink.vlan_id == shape->vlan && !f->uplink.lower_elsewhere &&
 	    f->uplink.lower)
 		r = ndrv_rtnl_get_link_by_index(host->rtnl, f->uplink.lower, &f->parent, err);
 	if (r == 0 && !f->uplink.ifindex && f->parent.ifindex)
-		r = find_vlan(host, f->parent.ifindex, spec->vlan, &f->uplink, err);
+		r = find_vlan(host, f->parent.ifindex, shape->vlan, &f->uplink, err);
 	return r;
 }
 
-int ndrv_host_probe(struct ndrv_host *host, const struct ndrv_spec *spec, const char *bridge_name,
+int ndrv_host_probe(struct ndrv_host *host, const struct ndrv_shape *shape, const char *bridge_name,
 		    struct ndrv_facts *ret_facts, struct dp_error *err)
 {
 	struct ndrv_facts f;
@@ -187,10 +187,10 @@ int ndrv_host_probe(struct ndrv_host *host, const struct ndrv_spec *spec, const 
 
 	memset(&f, 0, sizeof f);
 	r = look(host, bridge_name, &f.bridge, err);
-	if (r == 0 && spec->mode == NDRV_L2) {
-		r = look(host, spec->parent, &f.parent, err);
+	if (r == 0 && shape->mode == NDRV_L2) {
+		r = look(host, shape->parent, &f.parent, err);
 		if (r == 0)
-			r = look_uplink(host, spec, &f, err);
+			r = look_uplink(host, shape, &f, err);
 		if (r == 0 && f.uplink.ifindex)
 			r = ndrv_rtnl_link_has_addrs(host->rtnl, f.uplink.ifindex, &f.uplink_has_addrs,
 						     err);
@@ -367,8 +367,9 @@ int ndrv_host_build(struct ndrv_host *host, struct ndrv_segment *segment,
 		    struct dp_error *err)
 {
 	struct build b = { .host = host, .segment = segment, .spec = spec, .mtu = mtu, .tx = tx };
+	struct ndrv_shape shape = ndrv_spec_shape(spec);
 	struct ndrv_plan plan;
-	int r = ndrv_host_probe(host, spec, segment->bridge, &b.facts, err);
+	int r = ndrv_host_probe(host, &shape, segment->bridge, &b.facts, err);
 
 	if (r == 0)
 		r = ndrv_plan_segment(spec, segment->bridge, &b.facts, &plan, err);
@@ -376,7 +377,7 @@ int ndrv_host_build(struct ndrv_host *host, struct ndrv_segment *segment,
 		return r;
 	if (ndrv_plan_foreign_bridge(spec, &b.facts)) {
 		segment->foreign_bridge = true;
-		memcpy(segment->bridge, b.facts.parent.name, sizeof segment->bridge);
+		ndrv_segment_set_bridge(segment, b.facts.parent.name);
 	}
 	for (unsigned i = 0; i < plan.n_ops; i++) {
 		r = run_op(&b, &plan.ops[i], err);
@@ -405,14 +406,58 @@ int ndrv_host_accept(struct ndrv_host *host, const struct ndrv_segment *segment,
 	return r;
 }
 
+static int cmp_rule(const void *a, const void *b)
+{
+	const struct ndrv_fw_id *x = a;
+	const struct ndrv_fw_id *y = b;
+
+	return strcmp(x->id, y->id);
+}
+
+static bool has_rules(const struct ndrv_fw_id *ids, size_t n, const struct ndrv_segment *s)
+{
+	struct ndrv_fw_id key;
+
+	(void)snprintf(key.id, sizeof key.id, "%s", s->key);
+	return bsearch(&key, ids, n, sizeof key, cmp_rule) != NULL;
+}
+
+/* Ids of segments that have rules, sorted as by strcmp(). */
+static int list_rules(struct ndrv_host *host, struct ndrv_fw_id **ret_ids, size_t *ret_n,
+		      struct dp_error *err)
+{
+	int r = ndrv_fw_list(host->fw, ret_ids, ret_n, err);
+
+	return r < 0 ? dp_error_prefix(err, "firewall") : 0;
+}
+
+/* Remembers the first of several failures. */
+static int first_of(int r, int next)
+{
+	return r < 0 ? r : next;
+}
+
+int ndrv_host_accept_missing(struct ndrv_host *host, const struct ndrv_registry *registry,
+			     struct dp_error *err)
+{
+	auto_free struct ndrv_fw_id *ids = NULL;
+	size_t n;
+	bool done;
+	int r = list_rules(host, &ids, &n, err);
+
+	if (r < 0)
+		return r;
+	for (struct ndrv_segment *s = ndrv_registry_segments(registry); s; s = s->next) {
+		if (!has_rules(ids, n, s))
+			r = first_of(r, ndrv_host_accept(host, s, &done, r < 0 ? NULL : err));
+	}
+	return r;
+}
+
 /* ---- taking down ---- */
 
 int ndrv_host_doom(struct ndrv_host *host, int ifindex, const char *alias)
 {
-	for (size_t i = 0; i < host->n_doomed; i++) {
-		if (host->doomed[i].ifindex == ifindex)
-			return 0;
-	}
 	if (host->n_doomed == host->max_doomed) {
 		size_t max = host->max_doomed ? 2 * host->max_doomed : 16;
 		struct doomed *p = reallocarray(host->doomed, max, sizeof *p);
@@ -442,27 +487,33 @@ int ndrv_host_doom_endpoint(struct ndrv_host *host, struct ndrv_endpoint *endpoi
 	return r;
 }
 
+static int cmp_doomed(const void *a, const void *b)
+{
+	const struct doomed *x = a;
+	const struct doomed *y = b;
+
+	return (x->ifindex > y->ifindex) - (x->ifindex < y->ifindex);
+}
+
+/* A link may have been doomed twice: by the request of a turn and by its repair. */
 int ndrv_host_reap(struct ndrv_host *host, struct dp_error *err)
 {
 	auto_free struct ndrv_link_ref *refs = NULL;
-	size_t n = host->n_doomed;
+	size_t n = 0;
 
-	if (!n)
+	if (!host->n_doomed)
 		return 0;
-	refs = calloc(n, sizeof *refs);
+	refs = calloc(host->n_doomed, sizeof *refs);
 	if (!refs)
 		return dp_error_oom(err);
-	for (size_t i = 0; i < n; i++)
-		refs[i] = (struct ndrv_link_ref){ .ifindex = host->doomed[i].ifindex,
-						  .alias = host->doomed[i].alias };
+	qsort(host->doomed, host->n_doomed, sizeof *host->doomed, cmp_doomed);
+	for (size_t i = 0; i < host->n_doomed; i++) {
+		if (!n || refs[n - 1].ifindex != host->doomed[i].ifindex)
+			refs[n++] = (struct ndrv_link_ref){ .ifindex = host->doomed[i].ifindex,
+							    .alias = host->doomed[i].alias };
+	}
 	host->n_doomed = 0;
 	return ndrv_rtnl_delete_links(host->rtnl, refs, n, err);
-}
-
-/* Remembers the first of several failures. */
-static int first_of(int r, int next)
-{
-	return r < 0 ? r : next;
 }
 
 /* Dooms @link if it is the segment's own of @kind; else, where it is a port of its bridge, frees it. */
@@ -615,14 +666,6 @@ static int cmp_name(const void *a, const void *b)
 	return strcmp((*x)->name, (*y)->name);
 }
 
-static int cmp_rule(const void *a, const void *b)
-{
-	const struct ndrv_fw_id *x = a;
-	const struct ndrv_fw_id *y = b;
-
-	return strcmp(x->id, y->id);
-}
-
 static const struct ndrv_link *view_by_index(const struct ndrv_view *v, int ifindex)
 {
 	const struct ndrv_link key = { .ifindex = ifindex };
@@ -658,10 +701,9 @@ int ndrv_host_look(struct ndrv_host *host, struct ndrv_view **ret_view, struct d
 	for (size_t i = 0; i < v->n; i++)
 		v->by_name[i] = &v->links[i];
 	qsort(v->by_name, v->n, sizeof *v->by_name, cmp_name);
-	r = ndrv_fw_list(host->fw, &v->rules, &v->n_rules, err);
+	r = list_rules(host, &v->rules, &v->n_rules, err);
 	if (r < 0)
-		return dp_error_prefix(err, "firewall");
-	qsort(v->rules, v->n_rules, sizeof *v->rules, cmp_rule);
+		return r;
 	*ret_view = DP_TAKE_PTR(v);
 	return 0;
 }
@@ -738,14 +780,6 @@ static const char *links_fault(const struct ndrv_view *v, struct ndrv_segment *s
 	return s->shape.mode == NDRV_L2 ? uplink_fault(v, s, bridge) : NULL;
 }
 
-static bool has_rules(const struct ndrv_view *v, const struct ndrv_segment *s)
-{
-	struct ndrv_fw_id key;
-
-	(void)snprintf(key.id, sizeof key.id, "%s", s->key);
-	return bsearch(&key, v->rules, v->n_rules, sizeof key, cmp_rule) != NULL;
-}
-
 const char *ndrv_view_fault(const struct ndrv_host *host, const struct ndrv_view *view,
 			    struct ndrv_segment *segment)
 {
@@ -753,10 +787,10 @@ const char *ndrv_view_fault(const struct ndrv_host *host, const struct ndrv_view
 
 	if (fault)
 		return fault;
-	if (segment->shape.mode == NDRV_ROUTED && segment->shape.n_subnets)
+	if (segment->shape.mode == NDRV_ROUTED && segment->shape.has_subnets)
 		return ""; /* its addresses are not in view: building adds what is missing */
 	/* Rules that were never there are no fault: the engine may not have set up its chain. */
-	return host->add_rules && view->n_rules && !has_rules(view, segment) ? "its rules were gone" : NULL;
+	return host->add_rules && view->n_rules && !has_rules(view->rules, view->n_rules, segment) ? "its rules were gone" : NULL;
 }
 
 /* A bridge of ours that someone gave another name gets its own back. */

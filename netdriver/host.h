@@ -32,7 +32,7 @@ DP_NODISCARD int ndrv_host_open(const char *sysctl_dir, bool add_rules,
 void ndrv_host_close(struct ndrv_host *host); /* NULL is fine; the data path stays */
 
 /* ndrv_host_probe() - the facts for ndrv_plan_segment(). Return: 0; as rtnl.h says. */
-DP_NODISCARD int ndrv_host_probe(struct ndrv_host *host, const struct ndrv_spec *spec,
+DP_NODISCARD int ndrv_host_probe(struct ndrv_host *host, const struct ndrv_shape *shape,
 				 const char *bridge_name, struct ndrv_facts *ret_facts,
 				 struct dp_error *err);
 
@@ -67,6 +67,13 @@ DP_NODISCARD int ndrv_host_dismantle(struct ndrv_host *host, const struct ndrv_s
  * there and holds them. Return: as ndrv_fw_ensure(). */
 DP_NODISCARD int ndrv_host_accept(struct ndrv_host *host, const struct ndrv_segment *segment,
 				  bool *ret_done, struct dp_error *err);
+
+/* ndrv_host_accept_missing() - the rules of those segments that have none: an engine that starts may
+ * have emptied its chain, but does not take single rules out of it. Return: 0; the first failure,
+ * after trying everything. */
+DP_NODISCARD int ndrv_host_accept_missing(struct ndrv_host *host,
+					  const struct ndrv_registry *registry,
+					  struct dp_error *err);
 
 /**
  * ndrv_host_attach() - an endpoint's veth pair, its host end a port of the segment's bridge

@@ -23,6 +23,7 @@ netdriver_libnetdriver_a_SOURCES = \
 	netdriver/rtnl_watch.c \
 	netdriver/sandbox.c netdriver/sandbox.h \
 	netdriver/state.c netdriver/state.h \
+	netdriver/table.c netdriver/table.h \
 	netdriver/tx.c netdriver/tx.h
 NETDRIVER_LIBS = netdriver/libnetdriver.a $(COMMON_LIBS) $(LIBNL_LIBS) $(LIBNFTNL_LIBS) \
 	$(LIBIPTC_LIBS) $(LIBMNL_LIBS)

@@ -1,79 +1,44 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <config.h>
 
-/*
- * Ids are found through libc's balanced trees (tsearch(3)); lists serve for walking. The trees hold
- * pointers to structs whose id is compared, so a lookup needs a key struct of the same kind only
- * in its id: both trees order by a `const char *` reached through a small accessor.
- */
-
 #include <assert.h>
 #include <errno.h>
-#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "netdriver/network.h"
 
-/* Tree node: what both kinds of object are filed under. */
-struct node {
-	const char *id; /* points into the object */
-	void *object;
-};
-
+/* Lists serve for walking, tables for finding. */
 struct ndrv_registry {
 	struct ndrv_network *networks;
 	struct ndrv_segment *segments;
-	void *network_tree;
-	void *endpoint_tree;
+	struct ndrv_table networks_by_id;
+	struct ndrv_table endpoints_by_id;
+	struct ndrv_table segments_by_key;
+	struct ndrv_table segments_by_bridge;
 };
 
-static int compare(const void *a, const void *b)
+static void *find_text(const struct ndrv_table *table, const char *text)
 {
-	const struct node *x = a;
-	const struct node *y = b;
-
-	return strcmp(x->id, y->id);
+	return ndrv_table_find(table, text, strlen(text));
 }
 
-static int file(void **tree, const char *id, void *object)
-{
-	struct node *e = malloc(sizeof *e);
-	struct node **slot;
-
-	if (!e)
-		return -ENOMEM;
-	*e = (struct node){ .id = id, .object = object };
-	slot = tsearch(e, tree, compare);
-	if (!slot) {
-		free(e);
-		return -ENOMEM;
-	}
-	assert(*slot == e); /* ids are new */
-	return 0;
-}
-
-static void *look_up(void *const *tree, const char *id)
-{
-	struct node key = { .id = id };
-	struct node **slot = tfind(&key, tree, compare);
-
-	return slot ? (*slot)->object : NULL;
-}
-
-static void unfile(void **tree, const char *id)
-{
-	struct node key = { .id = id };
-	struct node **slot = tfind(&key, tree, compare);
-	struct node *e;
-
-	if (!slot)
-		return;
-	e = *slot;
-	(void)tdelete(&key, tree, compare);
-	free(e);
-}
+/* Double links by hand: @prev points at whatever points at the object. */
+#define LINK_IN(head, object)                                   \
+	do {                                                    \
+		(object)->next = *(head);                       \
+		if ((object)->next)                             \
+			(object)->next->prev = &(object)->next; \
+		(object)->prev = (head);                        \
+		*(head) = (object);                             \
+	} while (0)
+#define LINK_OUT(object)                                          \
+	do {                                                      \
+		*(object)->prev = (object)->next;                 \
+		if ((object)->next)                               \
+			(object)->next->prev = (object)->prev;    \
+	} while (0)
 
 int ndrv_registry_new(struct ndrv_registry **ret_registry)
 {
@@ -87,6 +52,10 @@ void ndrv_registry_free(struct ndrv_registry *registry)
 		return;
 	while (registry->networks)
 		ndrv_network_remove(registry, registry->networks);
+	ndrv_table_clear(&registry->networks_by_id);
+	ndrv_table_clear(&registry->endpoints_by_id);
+	ndrv_table_clear(&registry->segments_by_key);
+	ndrv_table_clear(&registry->segments_by_bridge);
 	free(registry);
 }
 
@@ -101,6 +70,17 @@ struct ndrv_segment *ndrv_registry_segments(const struct ndrv_registry *registry
 }
 
 /* ---- segments ---- */
+
+struct ndrv_shape ndrv_spec_shape(const struct ndrv_spec *spec)
+{
+	struct ndrv_shape shape = { .mode = spec->mode,
+				    .vlan = spec->vlan,
+				    .internal = spec->internal,
+				    .has_subnets = spec->n_subnets > 0 };
+
+	memcpy(shape.parent, spec->parent, sizeof shape.parent);
+	return shape;
+}
 
 void ndrv_segment_key(const struct ndrv_spec *spec, char ret_key[static NDRV_KEY_SIZE])
 {
@@ -128,20 +108,41 @@ void ndrv_segment_bridge(const struct ndrv_spec *spec, char ret_name[static NDRV
 
 struct ndrv_segment *ndrv_segment_by_key(const struct ndrv_registry *registry, const char *key)
 {
-	struct ndrv_segment *s = registry->segments;
-
-	while (s && strcmp(s->key, key))
-		s = s->next;
-	return s;
+	return find_text(&registry->segments_by_key, key);
 }
 
 struct ndrv_segment *ndrv_segment_by_bridge(const struct ndrv_registry *registry, const char *name)
 {
-	struct ndrv_segment *s = registry->segments;
+	return find_text(&registry->segments_by_bridge, name);
+}
 
-	while (s && strcmp(s->bridge, name))
-		s = s->next;
-	return s;
+/* What has been in a table always has room there again. */
+void ndrv_segment_set_bridge(struct ndrv_segment *segment, const char *name)
+{
+	struct ndrv_table *table = &segment->registry->segments_by_bridge;
+	int r;
+
+	ndrv_table_remove(table, &segment->by_bridge);
+	(void)snprintf(segment->bridge, sizeof segment->bridge, "%s", name);
+	r = ndrv_table_add(table, &segment->by_bridge, segment->bridge, strlen(segment->bridge),
+			   segment);
+	assert(r == 0);
+	(void)r;
+}
+
+static int file_segment(struct ndrv_registry *registry, struct ndrv_segment *s)
+{
+	int r = ndrv_table_add(&registry->segments_by_key, &s->by_key, s->key, strlen(s->key), s);
+
+	if (r < 0)
+		return r;
+	r = ndrv_table_add(&registry->segments_by_bridge, &s->by_bridge, s->bridge, strlen(s->bridge), s);
+	if (r < 0) {
+		ndrv_table_remove(&registry->segments_by_key, &s->by_key);
+		return r;
+	}
+	LINK_IN(&registry->segments, s);
+	return 0;
 }
 
 static int segment_new(struct ndrv_registry *registry, const struct ndrv_spec *spec, const char *key,
@@ -162,8 +163,13 @@ static int segment_new(struct ndrv_registry *registry, const struct ndrv_spec *s
 		free(s);
 		return r;
 	}
-	s->shape = *spec;
+	s->registry = registry;
+	s->shape = ndrv_spec_shape(spec);
 	s->broken = true;
+	if (file_segment(registry, s) < 0) {
+		free(s);
+		return dp_error_oom(err);
+	}
 	*ret_segment = s;
 	return 0;
 }
@@ -185,23 +191,20 @@ static int segment_join(struct ndrv_registry *registry, const struct ndrv_spec *
 		r = segment_new(registry, spec, key, &s, err);
 		if (r < 0)
 			return r;
-		s->next = registry->segments;
-		registry->segments = s;
 	}
 	s->n_networks++;
+	s->n_wanted++;
 	*ret_segment = s;
 	return 0;
 }
 
 static void segment_leave(struct ndrv_registry *registry, struct ndrv_segment *s)
 {
-	struct ndrv_segment **p = &registry->segments;
-
 	if (--s->n_networks)
 		return;
-	while (*p != s)
-		p = &(*p)->next;
-	*p = s->next;
+	ndrv_table_remove(&registry->segments_by_key, &s->by_key);
+	ndrv_table_remove(&registry->segments_by_bridge, &s->by_bridge);
+	LINK_OUT(s);
 	free(s);
 }
 
@@ -222,34 +225,38 @@ int ndrv_network_add(struct ndrv_registry *registry, const struct ndrv_spec *spe
 		free(n);
 		return r;
 	}
-	if (file(&registry->network_tree, n->spec.id, n) < 0) {
+	if (ndrv_table_add(&registry->networks_by_id, &n->by_id, n->spec.id, strlen(n->spec.id), n) < 0) {
 		segment_leave(registry, n->segment);
 		free(n);
 		return dp_error_oom(err);
 	}
-	n->next = registry->networks;
-	registry->networks = n;
+	LINK_IN(&registry->networks, n);
 	*ret_network = n;
 	return 0;
 }
 
 void ndrv_network_remove(struct ndrv_registry *registry, struct ndrv_network *network)
 {
-	struct ndrv_network **p = &registry->networks;
-
 	while (network->endpoints)
 		ndrv_endpoint_remove(registry, network->endpoints);
-	while (*p != network)
-		p = &(*p)->next;
-	*p = network->next;
-	unfile(&registry->network_tree, network->spec.id);
+	ndrv_table_clear(&network->addresses);
+	LINK_OUT(network);
+	ndrv_table_remove(&registry->networks_by_id, &network->by_id);
+	network->segment->n_wanted -= network->state != NDRV_DELETING;
 	segment_leave(registry, network->segment);
 	free(network);
 }
 
+void ndrv_network_set_state(struct ndrv_network *network, enum ndrv_state state)
+{
+	network->segment->n_wanted -= network->state != NDRV_DELETING;
+	network->segment->n_wanted += state != NDRV_DELETING;
+	network->state = state;
+}
+
 struct ndrv_network *ndrv_network_find(const struct ndrv_registry *registry, const char *id)
 {
-	return look_up(&registry->network_tree, id);
+	return find_text(&registry->networks_by_id, id);
 }
 
 /* ---- endpoints ---- */
@@ -262,44 +269,74 @@ int ndrv_endpoint_add(struct ndrv_registry *registry, struct ndrv_network *netwo
 	if (!e)
 		return -ENOMEM;
 	(void)snprintf(e->id, sizeof e->id, "%s", id);
-	if (file(&registry->endpoint_tree, e->id, e) < 0) {
+	if (ndrv_table_add(&registry->endpoints_by_id, &e->by_id, e->id, strlen(e->id), e) < 0) {
 		free(e);
 		return -ENOMEM;
 	}
 	ndrv_ifname_from_id(NDRV_PREFIX_HOST, id, e->link);
 	ndrv_ifname_from_id(NDRV_PREFIX_PEER, id, e->peer);
 	e->network = network;
-	e->next = network->endpoints;
-	network->endpoints = e;
+	LINK_IN(&network->endpoints, e);
 	network->n_endpoints++;
 	*ret_endpoint = e;
 	return 0;
 }
 
+static void drop_addresses(struct ndrv_endpoint *e)
+{
+	ndrv_table_remove(&e->network->addresses, &e->by_addr4);
+	ndrv_table_remove(&e->network->addresses, &e->by_addr6);
+}
+
 void ndrv_endpoint_remove(struct ndrv_registry *registry, struct ndrv_endpoint *endpoint)
 {
-	struct ndrv_endpoint **p = &endpoint->network->endpoints;
-
-	while (*p != endpoint)
-		p = &(*p)->next;
-	*p = endpoint->next;
+	drop_addresses(endpoint);
+	LINK_OUT(endpoint);
 	endpoint->network->n_endpoints--;
-	unfile(&registry->endpoint_tree, endpoint->id);
+	ndrv_table_remove(&registry->endpoints_by_id, &endpoint->by_id);
 	free(endpoint->sysctls);
 	free(endpoint);
 }
 
 struct ndrv_endpoint *ndrv_endpoint_find(const struct ndrv_registry *registry, const char *id)
 {
-	return look_up(&registry->endpoint_tree, id);
+	return find_text(&registry->endpoints_by_id, id);
+}
+
+/* The bytes of an address that tell it from others; of each family another number of them. */
+static const void *addr_key(const struct dp_addr *addr, size_t *ret_size)
+{
+	*ret_size = addr->family == AF_INET ? sizeof addr->lo : sizeof addr->hi + sizeof addr->lo;
+	return addr->family == AF_INET ? &addr->lo : &addr->hi;
+}
+
+static int file_address(struct ndrv_endpoint *e, struct ndrv_table_node *node,
+			const struct dp_prefix *address)
+{
+	size_t size;
+	const void *key = addr_key(&address->addr, &size);
+
+	if (address->addr.family == AF_UNSPEC)
+		return 0;
+	return ndrv_table_add(&e->network->addresses, node, key, size, e);
+}
+
+int ndrv_endpoint_set_addresses(struct ndrv_endpoint *endpoint, const struct dp_prefix *addr4,
+				const struct dp_prefix *addr6)
+{
+	drop_addresses(endpoint);
+	endpoint->addr4 = *addr4;
+	endpoint->addr6 = *addr6;
+	if (file_address(endpoint, &endpoint->by_addr4, &endpoint->addr4) < 0)
+		return -ENOMEM;
+	return file_address(endpoint, &endpoint->by_addr6, &endpoint->addr6);
 }
 
 struct ndrv_endpoint *ndrv_endpoint_by_address(const struct ndrv_network *network,
 					       const struct dp_addr *addr)
 {
-	struct ndrv_endpoint *e = network->endpoints;
+	size_t size;
+	const void *key = addr_key(addr, &size);
 
-	while (e && dp_addr_cmp(&e->addr4.addr, addr) && dp_addr_cmp(&e->addr6.addr, addr))
-		e = e->next;
-	return e;
+	return ndrv_table_find(&network->addresses, key, size);
 }

@@ -109,13 +109,9 @@ int ndrv_driver_build_segment(struct ndrv_driver *d, struct ndrv_network *n, str
 }
 
 /* Is no other network left that wants @n's segment? Those that are being deleted do not. */
-static bool is_last_on_segment(struct ndrv_driver *d, const struct ndrv_network *n)
+static bool is_last_on_segment(const struct ndrv_network *n)
 {
-	for (struct ndrv_network *o = ndrv_registry_networks(d->registry); o; o = o->next) {
-		if (o != n && o->segment == n->segment && o->state != NDRV_DELETING)
-			return false;
-	}
-	return true;
+	return n->segment->n_wanted == (n->state != NDRV_DELETING);
 }
 
 /* The links of a network go, if it is the last on its segment. They are doomed, not yet gone. */
@@ -125,7 +121,7 @@ int ndrv_driver_take_down(struct ndrv_driver *d, struct ndrv_network *n, struct 
 
 	for (struct ndrv_endpoint *e = n->endpoints; e && r == 0; e = e->next)
 		r = ndrv_host_doom_endpoint(d->host, e) < 0 ? dp_error_oom(err) : 0;
-	if (r == 0 && is_last_on_segment(d, n))
+	if (r == 0 && is_last_on_segment(n))
 		r = ndrv_host_dismantle(d->host, n->segment, err);
 	return r;
 }
@@ -399,6 +395,8 @@ static bool concerns_us(struct ndrv_driver *d, const struct ndrv_rtnl_event *ev)
 {
 	if (ev->kind == NDRV_EVENT_LOST)
 		return true;
+	if (ev->unfinished)
+		return false;
 	if (ev->kind != NDRV_EVENT_ADDRESS_GONE && !strncmp(ev->alias, NDRV_MARK, strlen(NDRV_MARK)))
 		return concerns_ours(d, ev);
 	for (struct ndrv_segment *s = ndrv_registry_segments(d->registry); s; s = s->next) {

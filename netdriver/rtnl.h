@@ -182,6 +182,7 @@ struct ndrv_rtnl_event {
 	int ifindex;
 	int master;                  /* 0 = port of none */
 	bool up;
+	bool unfinished;             /* it is being made by us */
 	char name[NDRV_IFNAME_SIZE];
 	char alias[NDRV_ALIAS_SIZE]; /* "" if none */
 };

@@ -80,6 +80,10 @@ static int take_attribute(const struct nlattr *attr, void *ctx)
 	case IFLA_IFALIAS:
 		take_text(ev->alias, sizeof ev->alias, attr);
 		break;
+	case IFLA_GROUP:
+		if (mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
+			ev->unfinished = mnl_attr_get_u32(attr) == NDRV_GROUP_UNFINISHED;
+		break;
 	case IFLA_MASTER:
 		if (mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
 			ev->master = (int)mnl_attr_get_u32(attr);

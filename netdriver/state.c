@@ -294,7 +294,7 @@ static int load_segment(struct ndrv_state_store *store, struct ndrv_segment *seg
 		return r;
 	if (r == 0)
 		return bad_row(err, "segment", segment->key);
-	(void)snprintf(segment->bridge, sizeof segment->bridge, "%s", dp_stmt_text(s, 0));
+	ndrv_segment_set_bridge(segment, dp_stmt_text(s, 0));
 	segment->foreign_bridge = dp_stmt_int(s, 1) != 0;
 	dp_stmt_reset(s);
 	return 0;
@@ -328,7 +328,7 @@ static int load_network(struct ndrv_state_store *store, struct dp_stmt *s,
 	if (r == 0)
 		r = load_segment(store, network->segment, err);
 	if (r == 0)
-		network->state = state;
+		ndrv_network_set_state(network, state);
 	return r;
 }
 
@@ -337,16 +337,20 @@ static int load_endpoint(struct dp_stmt *s, struct ndrv_registry *registry, stru
 	struct ndrv_network *network = ndrv_network_find(registry, dp_stmt_text(s, 1));
 	const char *id = dp_stmt_text(s, 0);
 	struct ndrv_endpoint *e;
+	struct dp_prefix addr4;
+	struct dp_prefix addr6;
 
 	if (!network)
 		return bad_row(err, "endpoint", id);
 	if (ndrv_endpoint_add(registry, network, id, &e) < 0)
 		return dp_error_oom(err);
 	if (parse_state(dp_stmt_text(s, 2), &e->state) < 0 ||
-	    parse_prefix(dp_stmt_text(s, 3), &e->addr4) < 0 ||
-	    parse_prefix(dp_stmt_text(s, 4), &e->addr6) < 0 ||
+	    parse_prefix(dp_stmt_text(s, 3), &addr4) < 0 ||
+	    parse_prefix(dp_stmt_text(s, 4), &addr6) < 0 ||
 	    dp_parse_mac(dp_stmt_text(s, 5), e->mac) < 0)
 		return bad_row(err, "endpoint", id);
+	if (ndrv_endpoint_set_addresses(e, &addr4, &addr6) < 0)
+		return dp_error_oom(err);
 	e->mac_given = dp_stmt_int(s, 6) != 0;
 	return 0;
 }

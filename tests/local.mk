@@ -29,12 +29,14 @@ unit_tests = \
 	%D%/unit/test_space \
 	%D%/unit/test_state \
 	%D%/unit/test_store \
+	%D%/unit/test_table \
 	%D%/unit/test_turn \
 	%D%/unit/test_tx
 %C%_unit_test_bitmap_LDFLAGS = $(WITH_FAILALLOC)
 %C%_unit_test_hostroutes_LDFLAGS = $(WITH_FAILALLOC)
 %C%_unit_test_pool_LDFLAGS = $(WITH_FAILALLOC)
 %C%_unit_test_space_LDFLAGS = $(WITH_FAILALLOC)
+%C%_unit_test_table_LDFLAGS = $(WITH_FAILALLOC)
 
 netns_tests = \
 	%D%/netns/test_firewall \

@@ -273,17 +273,68 @@ static void an_endpoint_is_found_by_either_address_in_its_network(void **state)
 	struct ndrv_network *a = add_l2("aaa", 1);
 	struct ndrv_network *b = add_l2("bbb", 2);
 	struct ndrv_endpoint *e = add_endpoint(a, "e1");
+	struct dp_prefix addr4 = prefix_of("10.0.0.5/24");
+	struct dp_prefix addr6 = prefix_of("fd00::5/64");
+	struct dp_prefix none = { .len = 0 };
 	struct dp_addr v4 = addr_of("10.0.0.5");
 	struct dp_addr v6 = addr_of("fd00::5");
 	struct dp_addr other = addr_of("10.0.0.6");
 
 	(void)state;
-	e->addr4 = prefix_of("10.0.0.5/24");
-	e->addr6 = prefix_of("fd00::5/64");
+	assert_int_equal(ndrv_endpoint_set_addresses(e, &addr4, &addr6), 0);
 	assert_ptr_equal(ndrv_endpoint_by_address(a, &v4), e);
 	assert_ptr_equal(ndrv_endpoint_by_address(a, &v6), e);
 	assert_null(ndrv_endpoint_by_address(a, &other));
 	assert_null(ndrv_endpoint_by_address(b, &v4));
+	assert_int_equal(ndrv_endpoint_set_addresses(e, &none, &addr6), 0);
+	assert_null(ndrv_endpoint_by_address(a, &v4));
+	assert_ptr_equal(ndrv_endpoint_by_address(a, &v6), e);
+	ndrv_endpoint_remove(registry, e);
+	assert_null(ndrv_endpoint_by_address(a, &v6));
+}
+
+static void an_address_is_not_taken_for_one_of_the_other_family(void **state)
+{
+	struct ndrv_network *n = add_l2("aaa", 1);
+	struct ndrv_endpoint *e = add_endpoint(n, "e1");
+	struct ndrv_endpoint *f = add_endpoint(n, "e2");
+	struct dp_prefix addr4 = prefix_of("10.0.0.5/24");
+	struct dp_prefix addr6 = prefix_of("::10.0.0.5/64");
+	struct dp_prefix none = { .len = 0 };
+
+	(void)state;
+	assert_int_equal(ndrv_endpoint_set_addresses(e, &addr4, &none), 0);
+	assert_int_equal(ndrv_endpoint_set_addresses(f, &none, &addr6), 0);
+	assert_ptr_equal(ndrv_endpoint_by_address(n, &addr4.addr), e);
+	assert_ptr_equal(ndrv_endpoint_by_address(n, &addr6.addr), f);
+}
+
+static void a_segment_knows_how_many_networks_want_it(void **state)
+{
+	struct ndrv_network *a = add_l2("aaa", 100);
+	struct ndrv_network *b = add_l2("bbb", 100);
+
+	(void)state;
+	assert_int_equal(a->segment->n_wanted, 2);
+	ndrv_network_set_state(a, NDRV_READY);
+	assert_int_equal(a->segment->n_wanted, 2);
+	ndrv_network_set_state(a, NDRV_DELETING);
+	ndrv_network_set_state(a, NDRV_DELETING);
+	assert_int_equal(a->segment->n_wanted, 1);
+	ndrv_network_remove(registry, a);
+	assert_int_equal(b->segment->n_wanted, 1);
+}
+
+static void a_segment_is_found_by_the_bridge_it_got_later(void **state)
+{
+	struct ndrv_network *a = add_l2("aaa", 5);
+	char derived[NDRV_IFNAME_BUF];
+
+	(void)state;
+	memcpy(derived, a->segment->bridge, sizeof derived);
+	ndrv_segment_set_bridge(a->segment, "br-lan");
+	assert_ptr_equal(ndrv_segment_by_bridge(registry, "br-lan"), a->segment);
+	assert_null(ndrv_segment_by_bridge(registry, derived));
 }
 
 static void a_thousand_endpoints_are_all_found(void **state)
@@ -321,11 +372,14 @@ int main(void)
 		TEST(a_bridge_name_is_claimed_once),
 		TEST(a_second_network_cannot_rename_the_bridge),
 		TEST(a_segment_goes_with_its_last_network),
+		TEST(a_segment_knows_how_many_networks_want_it),
+		TEST(a_segment_is_found_by_the_bridge_it_got_later),
 		TEST(an_endpoint_is_found_by_its_id),
 		TEST(an_endpoint_has_link_names_of_its_id),
 		TEST(a_removed_endpoint_is_forgotten_wherever_it_stood),
 		TEST(endpoints_go_with_their_network),
 		TEST(an_endpoint_is_found_by_either_address_in_its_network),
+		TEST(an_address_is_not_taken_for_one_of_the_other_family),
 		TEST(a_thousand_endpoints_are_all_found),
 	};
 

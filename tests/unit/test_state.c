@@ -56,7 +56,7 @@ static struct ndrv_network *put_network(const char *id, uint32_t vlan)
 	s.subnets[0].gateway = prefix_of("10.1.0.1/24");
 	s.subnets[1].pool = prefix_of("fd00::/64");
 	assert_ok(ndrv_network_add(registry, &s, 1400, &n, &err), &err);
-	n->state = NDRV_READY;
+	ndrv_network_set_state(n, NDRV_READY);
 	assert_ok(ndrv_store_put_network(store, n, &err), &err);
 	return n;
 }
@@ -64,12 +64,14 @@ static struct ndrv_network *put_network(const char *id, uint32_t vlan)
 static struct ndrv_endpoint *put_endpoint(struct ndrv_network *n, const char *id)
 {
 	static const uint8_t mac[6] = { 2, 0x42, 10, 1, 0, 0xff };
+	struct dp_prefix addr4 = prefix_of("10.1.0.5/24");
+	struct dp_prefix none = { .len = 0 };
 	struct ndrv_endpoint *e = NULL;
 	struct dp_error err = DP_ERROR_INIT;
 
 	assert_int_equal(ndrv_endpoint_add(registry, n, id, &e), 0);
 	e->state = NDRV_READY;
-	e->addr4 = prefix_of("10.1.0.5/24");
+	assert_int_equal(ndrv_endpoint_set_addresses(e, &addr4, &none), 0);
 	memcpy(e->mac, mac, sizeof mac);
 	e->mac_given = true;
 	assert_ok(ndrv_store_put_endpoint(store, e, &err), &err);
@@ -134,7 +136,7 @@ static void every_state_comes_back(void **state)
 	for (unsigned s = NDRV_PENDING; s <= NDRV_DELETING; s++) {
 		struct ndrv_registry *r;
 
-		n->state = (enum ndrv_state)s;
+		ndrv_network_set_state(n, (enum ndrv_state)s);
 		assert_ok(ndrv_store_put_network(store, n, &err), &err);
 		commit();
 		r = reopened();
