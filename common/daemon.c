@@ -212,6 +212,8 @@ static int read_environment(const struct dp_daemon_spec *spec, void *dst, struct
 static int read_config(const struct dp_daemon_spec *spec, int argc, char **argv, struct request *rq,
 		       void *config, struct dp_error *err)
 {
+	const struct dp_common_config *common = config;
+	struct sockaddr_storage sa;
 	int r = read_args(spec, argc, argv, rq, NULL, err);
 
 	if (r < 0 || rq->done)
@@ -222,6 +224,9 @@ static int read_config(const struct dp_daemon_spec *spec, int argc, char **argv,
 		r = read_environment(spec, config, err);
 	if (r == 0)
 		r = read_args(spec, argc, argv, rq, config, err);
+	if (r == 0 && *common->metrics_address &&
+	    dp_listener_parse_tcp(common->metrics_address, &sa, err) < 0)
+		return dp_error_prefix(err, "metrics-address");
 	if (r == 0 && spec->check)
 		r = spec->check(config, err);
 	return r;
@@ -257,6 +262,8 @@ struct daemon {
 	struct dp_rpc *rpc;
 	struct dp_listener listener;
 	struct dp_http *http;
+	struct dp_listener scrape_listener; /* metrics-address */
+	struct dp_http *scrape_http;
 	int signal_fd;
 };
 
@@ -276,6 +283,8 @@ static bool on_iteration(void *ctx)
 	struct daemon *d = ctx;
 	bool ran = dp_turn_run(d->turn); /* which may have woken others */
 
+	if (d->scrape_http)
+		(void)dp_http_flush(d->scrape_http);
 	return dp_http_flush(d->http) || ran;
 }
 
@@ -305,6 +314,16 @@ static void raise_descriptor_limit(void)
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+static int start_scrape(struct daemon *d, const char *address, struct dp_error *err)
+{
+	int r = dp_listener_open_tcp(address, &d->scrape_listener, err);
+
+	if (r == 0)
+		r = dp_http_new(d->loop, d->scrape_listener.fd, dp_rpc_on_scrape, d->rpc,
+				&d->scrape_http, err);
+	return r < 0 ? dp_error_prefix(err, "metrics-address") : 0;
+}
+
 static int start(struct daemon *d, const void *config, struct dp_error *err)
 {
 	const struct dp_common_config *common = config;
@@ -324,14 +343,18 @@ static int start(struct daemon *d, const void *config, struct dp_error *err)
 	if (r < 0)
 		return r;
 	d->rpc_spec = (struct dp_rpc_spec){
+		.name = d->spec->name,
 		.implements = d->spec->implements,
 		.routes = d->spec->routes,
 		.ctx = d->ctx,
 		.deadline_ms = common->deadline * 1000,
+		.metrics = d->spec->metrics,
 	};
 	r = dp_rpc_new(&d->rpc_spec, d->loop, d->turn, &d->rpc, err);
 	if (r == 0)
 		r = dp_http_new(d->loop, d->listener.fd, dp_rpc_on_request, d->rpc, &d->http, err);
+	if (r == 0 && *common->metrics_address)
+		r = start_scrape(d, common->metrics_address, err);
 	if (r == 0)
 		dp_loop_set_hook(d->loop, on_iteration, d);
 	return r;
@@ -347,6 +370,8 @@ static void stop(struct daemon *d)
 		;
 	if (d->rpc)
 		dp_rpc_stop(d->rpc); /* closing connections lets libmicrohttpd read once more */
+	dp_http_free(d->scrape_http);
+	dp_listener_close(&d->scrape_listener);
 	dp_turn_free(d->turn);
 	dp_http_free(d->http);
 	dp_rpc_free(d->rpc);
@@ -360,7 +385,10 @@ static void stop(struct daemon *d)
 
 static int run(const struct dp_daemon_spec *spec, const void *config)
 {
-	struct daemon d = { .spec = spec, .listener = DP_LISTENER_INIT, .signal_fd = -EBADF };
+	struct daemon d = { .spec = spec,
+			    .listener = DP_LISTENER_INIT,
+			    .scrape_listener = DP_LISTENER_INIT,
+			    .signal_fd = -EBADF };
 	struct dp_error err = DP_ERROR_INIT;
 	int r = start(&d, config, &err);
 

@@ -25,9 +25,10 @@ struct dp_common_config {
 	const char *state_dir; /* directory of the database */
 	const char *log_level; /* name of an enum dp_log_level */
 	uint32_t deadline;     /* seconds until a request that waits is given up */
+	const char *metrics_address; /* ADDRESS:PORT that serves /metrics; "" = none */
 };
 
-/* The rows of those four, for the schema of a configuration struct @st with member `common`. */
+/* The rows of those five, for the schema of a configuration struct @st with member `common`. */
 #define DP_COMMON_FIELDS(st, name)                                                                \
 	DP_STR(st, common.socket, "socket", .min = 1, .max = 107,                                 \
 	       .def = "/run/docker/plugins/" name ".sock",                                        \
@@ -37,7 +38,10 @@ struct dp_common_config {
 	DP_STR(st, common.log_level, "log-level", .choices = dp_log_level_names, .def = "info",   \
 	       .help = "least important message that is logged"),                                 \
 	DP_U32(st, common.deadline, "deadline", .min = 1, .max = 60, .unit = "seconds",           \
-	       .def = "10", .help = "time after which a request that waits is answered with an error")
+	       .def = "10", .help = "time after which a request that waits is answered with an error"), \
+	DP_STR(st, common.metrics_address, "metrics-address", .def = "",                          \
+	       .help = "address and port, such as 127.0.0.1:9464, that serves GET /metrics for "  \
+		       "Prometheus; empty: only the socket does")
 
 extern const char *const dp_log_level_names[]; /* NULL-terminated */
 
@@ -56,6 +60,7 @@ struct dp_daemon_spec {
 	int (*check)(const void *config, struct dp_error *err);
 	/* Opens state, repairs the host; @ret_ctx is handed to everything else. */
 	int (*start)(const void *config, struct dp_loop *loop, void **ret_ctx, struct dp_error *err);
+	void (*metrics)(void *ctx, const struct dp_metrics *m); /* its own numbers; may be NULL */
 	void (*stop)(void *ctx); /* closes what start() opened; the data path stays as it is */
 };
 

@@ -54,7 +54,9 @@ static void request_free(struct dp_http_request *req)
 	free(req);
 }
 
-static enum MHD_Result queue(struct MHD_Connection *c, unsigned status, char *body)
+#define PLUGIN_TYPE "application/vnd.docker.plugins.v1.2+json"
+
+static enum MHD_Result queue(struct MHD_Connection *c, unsigned status, const char *type, char *body)
 {
 	static char empty[] = "";
 	struct MHD_Response *response;
@@ -66,8 +68,7 @@ static enum MHD_Result queue(struct MHD_Connection *c, unsigned status, char *bo
 		free(body);
 		return MHD_NO;
 	}
-	(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
-				      "application/vnd.docker.plugins.v1.2+json");
+	(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
 	r = MHD_queue_response(c, status, response);
 	MHD_destroy_response(response);
 	return r;
@@ -137,7 +138,7 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *c, const char
 		return MHD_YES;
 	if (req->too_large) {
 		req->answered = true;
-		return queue(c, MHD_HTTP_CONTENT_TOO_LARGE,
+		return queue(c, MHD_HTTP_CONTENT_TOO_LARGE, PLUGIN_TYPE,
 			     strdup("{\"Err\":\"request body is larger than 1 MiB\","
 				    "\"Error\":\"request body is larger than 1 MiB\"}"));
 	}
@@ -269,11 +270,17 @@ const char *dp_http_body(const struct dp_http_request *req, size_t *ret_size)
 
 void dp_http_respond(struct dp_http_request *req, unsigned status, char *body)
 {
+	dp_http_respond_as(req, status, PLUGIN_TYPE, body);
+}
+
+void dp_http_respond_as(struct dp_http_request *req, unsigned status, const char *type, char *body)
+{
 	assert(!req->answered);
 	req->answered = true;
 	req->http->n_resumed++;
 	/* Fails only where memory is short; the resumed connection is then closed by MHD, which
 	 * the engine takes as "try again". */
-	(void)queue(req->connection, body ? status : MHD_HTTP_INTERNAL_SERVER_ERROR, body);
+	(void)queue(req->connection, body ? status : MHD_HTTP_INTERNAL_SERVER_ERROR, type,
+		    body);
 	MHD_resume_connection(req->connection);
 }

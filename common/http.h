@@ -62,4 +62,7 @@ const char *dp_http_body(const struct dp_http_request *req, size_t *ret_size); /
  */
 void dp_http_respond(struct dp_http_request *req, unsigned status, char *body);
 
+/* dp_http_respond_as() - the same with a content type of its own: a text that lives for ever. */
+void dp_http_respond_as(struct dp_http_request *req, unsigned status, const char *type, char *body);
+
 #endif

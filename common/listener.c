@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <config.h>
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -142,6 +143,51 @@ int dp_listener_open(const char *path, struct dp_listener *ret_listener, struct 
 	}
 	ret_listener->fd = fd;
 	ret_listener->own_path = DP_TAKE_PTR(own_path);
+	return 0;
+}
+
+int dp_listener_parse_tcp(const char *address, struct sockaddr_storage *ret_sa, struct dp_error *err)
+{
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret_sa;
+	struct sockaddr_in *v4 = (struct sockaddr_in *)ret_sa;
+	const char *colon = strrchr(address, ':');
+	bool bracketed = address[0] == '[' && colon && colon > address && colon[-1] == ']';
+	char host[INET6_ADDRSTRLEN];
+	uint64_t port = 0;
+	int n = colon ? (int)(colon - address) - (bracketed ? 2 : 0) : 0;
+
+	memset(ret_sa, 0, sizeof *ret_sa);
+	if (n > 0 && n < (int)sizeof host && dp_parse_u64(colon + 1, 1, UINT16_MAX, &port) == 0) {
+		(void)snprintf(host, sizeof host, "%.*s", n, address + bracketed);
+		ret_sa->ss_family = bracketed ? AF_INET6 : AF_INET;
+		if (inet_pton(ret_sa->ss_family, host,
+			      bracketed ? (void *)&v6->sin6_addr : (void *)&v4->sin_addr) == 1) {
+			/* at the same place in both */
+			v4->sin_port = htons((uint16_t)port);
+			return 0;
+		}
+	}
+	return dp_error_set(err, DP_ERR_INVALID, -EINVAL,
+			    "'%s' is not ADDRESS:PORT, as 127.0.0.1:9464 or [::1]:9464", address);
+}
+
+int dp_listener_open_tcp(const char *address, struct dp_listener *ret_listener, struct dp_error *err)
+{
+	struct sockaddr_storage sa;
+	auto_close int fd = -EBADF;
+	int one = 1;
+	int r = dp_listener_parse_tcp(address, &sa, err);
+
+	if (r < 0)
+		return r;
+	fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0 ||
+	    bind(fd, (const struct sockaddr *)&sa,
+		 sa.ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6)) < 0 ||
+	    listen(fd, BACKLOG) < 0)
+		return dp_error_set(err, DP_ERR_INTERNAL, -errno, "listen on %s: %s", address,
+				    strerror(errno));
+	ret_listener->fd = dp_take_fd(&fd);
 	return 0;
 }
 

@@ -6,6 +6,8 @@
  * The unix socket a daemon is reached at: taken over from the service manager, or bound here.
  */
 
+#include <sys/socket.h>
+
 #include "common/cleanup.h"
 #include "common/error.h"
 
@@ -33,6 +35,19 @@ struct dp_listener {
  */
 DP_NODISCARD int dp_listener_open(const char *path, struct dp_listener *ret_listener,
 				  struct dp_error *err);
+
+/**
+ * dp_listener_open_tcp() - a listening TCP socket
+ * @address: "127.0.0.1:9464", "[::1]:9464"; a literal address, no name
+ *
+ * Return: 0; -EINVAL (DP_ERR_INVALID) not of that form; errno of socket(2), bind(2), listen(2).
+ */
+DP_NODISCARD int dp_listener_open_tcp(const char *address, struct dp_listener *ret_listener,
+				      struct dp_error *err);
+
+/* dp_listener_parse_tcp() - is @address of that form? Return: 0; -EINVAL. */
+DP_NODISCARD int dp_listener_parse_tcp(const char *address, struct sockaddr_storage *ret_sa,
+				       struct dp_error *err);
 
 /* dp_listener_close() - closes, and removes the path if it was bound here. */
 void dp_listener_close(struct dp_listener *listener);

@@ -12,6 +12,7 @@ common_libcommon_a_SOURCES = \
 	common/listener.c common/listener.h \
 	common/log.c common/log.h \
 	common/loop.c common/loop.h \
+	common/metrics.c common/metrics.h \
 	common/parse.c common/parse.h \
 	common/rpc.c common/rpc.h \
 	common/schema.c common/schema.h \

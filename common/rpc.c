@@ -10,8 +10,20 @@
 #include "common/log.h"
 #include "common/rpc.h"
 
+enum { N_KINDS = DP_ERR_INTERNAL + 1 };
+
+/* What is counted of a route. */
+struct route_stats {
+	const struct dp_route *route;
+	struct dp_histogram latency;  /* microseconds from arrival to answer, of all requests */
+	uint64_t refused[N_KINDS];    /* by enum dp_err_kind */
+	uint64_t malformed;           /* not the request's schema */
+};
+
 struct dp_rpc {
 	const struct dp_rpc_spec *spec;
+	struct route_stats *stats; /* one a route */
+	size_t n_stats;
 	struct dp_loop *loop;
 	struct dp_turn *turn;
 	bool stopping;
@@ -22,13 +34,14 @@ struct dp_call {
 	struct dp_rpc *rpc;
 	struct dp_http_request *http;
 	const struct dp_route *route;
+	struct route_stats *stats;
 	json_t *root;             /* what @req borrows from */
 	void *req;                /* decoded; NULL without arguments */
 	json_t *reply;
 	dp_rpc_step step;         /* NULL = the route's handler is next */
 	void *data;
 	void (*done)(void *ctx, void *data, bool ok);
-	uint64_t start_ms;
+	uint64_t start_us;
 };
 
 static struct dp_call *call_of(struct dp_turn_item *item)
@@ -94,12 +107,15 @@ static int run_step(struct dp_turn_item *item, struct dp_error *err)
 static void finish(struct dp_turn_item *item, const struct dp_error *err)
 {
 	struct dp_call *call = call_of(item);
-	unsigned long long ms = dp_loop_now_ms(call->rpc->loop) - call->start_ms;
+	uint64_t us = dp_metrics_now_us() - call->start_us;
+	unsigned long long ms = us / 1000;
 	char *body;
 
 	if (call->done)
 		call->done(call->rpc->spec->ctx, call->data, !err);
+	dp_histogram_add(&call->stats->latency, us);
 	if (err) {
+		call->stats->refused[err->kind]++;
 		dp_log_info("%s refused (%s, %llu ms): %s", call->route->path + 1,
 			    dp_error_kind_name(err->kind), ms, err->msg);
 		respond_error(call->http, 200, err->msg);
@@ -111,13 +127,11 @@ static void finish(struct dp_turn_item *item, const struct dp_error *err)
 	call_free(call);
 }
 
-static const struct dp_route *find_route(const struct dp_rpc *rpc, const char *path)
+static struct route_stats *find_route(const struct dp_rpc *rpc, const char *path)
 {
-	for (const struct dp_route *const *table = rpc->spec->routes; *table; table++) {
-		for (const struct dp_route *route = *table; route->path; route++) {
-			if (!strcmp(route->path, path))
-				return route;
-		}
+	for (size_t i = 0; i < rpc->n_stats; i++) {
+		if (!strcmp(rpc->stats[i].route->path, path))
+			return &rpc->stats[i];
 	}
 	return NULL;
 }
@@ -142,7 +156,7 @@ static int decode(struct dp_call *call, const char *body, size_t size, struct dp
 	return dp_schema_decode(route->schema, call->root, call->req, err);
 }
 
-static void submit(struct dp_rpc *rpc, const struct dp_route *route, struct dp_http_request *http)
+static void submit(struct dp_rpc *rpc, struct route_stats *stats, struct dp_http_request *http)
 {
 	struct dp_error err = DP_ERROR_INIT;
 	struct dp_call *call = calloc(1, sizeof *call);
@@ -155,14 +169,16 @@ static void submit(struct dp_rpc *rpc, const struct dp_route *route, struct dp_h
 	}
 	call->rpc = rpc;
 	call->http = http;
-	call->route = route;
-	call->start_ms = dp_loop_now_ms(rpc->loop);
+	call->route = stats->route;
+	call->stats = stats;
+	call->start_us = dp_metrics_now_us();
 	call->item.step = run_step;
 	call->item.finish = finish;
-	call->item.deadline_ms = call->start_ms + rpc->spec->deadline_ms;
+	call->item.deadline_ms = dp_loop_now_ms(rpc->loop) + rpc->spec->deadline_ms;
 	body = dp_http_body(http, &size);
 	if (decode(call, body, size, &err) < 0) {
-		dp_log_info("%s malformed: %s", route->path + 1, err.msg);
+		stats->malformed++;
+		dp_log_info("%s malformed: %s", call->route->path + 1, err.msg);
 		respond_error(http, err.code == -ENOMEM ? 500 : 400, err.msg);
 		call_free(call);
 		return;
@@ -177,15 +193,78 @@ static void activate(const struct dp_rpc *rpc, struct dp_http_request *http)
 	dp_http_respond(http, 200, body ? json_dumps(body, JSON_COMPACT) : NULL);
 }
 
+/* ---- metrics ---- */
+
+static void write_requests(const struct dp_rpc *rpc, const struct dp_metrics *m)
+{
+	dp_metrics_family(m, "request_duration_seconds", "histogram",
+			  "time from a request's arrival to its answer");
+	for (size_t i = 0; i < rpc->n_stats; i++)
+		dp_metrics_histogram(m, "request_duration_seconds", &rpc->stats[i].latency, 1e-6,
+				     "method", rpc->stats[i].route->path + 1);
+	dp_metrics_family(m, "requests_refused_total", "counter", "requests answered with an error");
+	for (size_t i = 0; i < rpc->n_stats; i++) {
+		const struct route_stats *s = &rpc->stats[i];
+
+		for (int k = DP_ERR_INVALID; k < N_KINDS; k++)
+			dp_metrics_value(m, "requests_refused_total", (double)s->refused[k], "method",
+					 s->route->path + 1, "kind",
+					 dp_error_kind_name((enum dp_err_kind)k), NULL);
+		dp_metrics_value(m, "requests_refused_total", (double)s->malformed, "method",
+				 s->route->path + 1, "kind", "malformed", NULL);
+	}
+}
+
+static bool is_scrape(const struct dp_http_request *http)
+{
+	return !strcmp(dp_http_method(http), "GET") && !strcmp(dp_http_path(http), "/metrics");
+}
+
+static char *metrics_text(const struct dp_rpc *rpc)
+{
+	struct dp_metrics m = { .prefix = rpc->spec->name };
+	char *text = NULL;
+	size_t size;
+
+	m.out = open_memstream(&text, &size);
+	if (!m.out)
+		return NULL;
+	dp_metrics_family(&m, "build_info", "gauge", "the daemon's version");
+	dp_metrics_value(&m, "build_info", 1, "version", PACKAGE_VERSION, NULL);
+	write_requests(rpc, &m);
+	dp_turn_write_metrics(rpc->turn, &m);
+	if (rpc->spec->metrics)
+		rpc->spec->metrics(rpc->spec->ctx, &m);
+	dp_metrics_process(&m);
+	if (fclose(m.out) == 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
+void dp_rpc_on_scrape(void *ctx, struct dp_http_request *http)
+{
+	const struct dp_rpc *rpc = ctx;
+
+	if (rpc->stopping || !is_scrape(http))
+		dp_http_respond_as(http, rpc->stopping ? 503 : 404, "text/plain",
+				   strdup("only GET /metrics is served here\n"));
+	else
+		dp_http_respond_as(http, 200, "text/plain; version=0.0.4; charset=utf-8",
+				   metrics_text(rpc));
+}
+
 void dp_rpc_on_request(void *ctx, struct dp_http_request *http)
 {
 	struct dp_rpc *rpc = ctx;
 	const char *path = dp_http_path(http);
-	const struct dp_route *route = find_route(rpc, path);
+	struct route_stats *route = find_route(rpc, path);
 	char msg[160];
 
 	if (rpc->stopping) {
 		respond_error(http, 200, "the plugin is being stopped, try again");
+	} else if (is_scrape(http)) {
+		dp_rpc_on_scrape(rpc, http);
 	} else if (strcmp(dp_http_method(http), "POST")) {
 		respond_error(http, 405, "only POST is understood");
 	} else if (!strcmp(path, "/Plugin.Activate")) {
@@ -203,6 +282,25 @@ void dp_rpc_stop(struct dp_rpc *rpc)
 	rpc->stopping = true;
 }
 
+/* Room for what is counted of each route. */
+static int make_stats(struct dp_rpc *rpc)
+{
+	size_t n = 0;
+
+	for (const struct dp_route *const *table = rpc->spec->routes; *table; table++) {
+		for (const struct dp_route *route = *table; route->path; route++)
+			n++;
+	}
+	rpc->stats = calloc(n ? n : 1, sizeof *rpc->stats);
+	if (!rpc->stats)
+		return -ENOMEM;
+	for (const struct dp_route *const *table = rpc->spec->routes; *table; table++) {
+		for (const struct dp_route *route = *table; route->path; route++)
+			rpc->stats[rpc->n_stats++].route = route;
+	}
+	return 0;
+}
+
 int dp_rpc_new(const struct dp_rpc_spec *spec, struct dp_loop *loop, struct dp_turn *turn,
 	       struct dp_rpc **ret_rpc, struct dp_error *err)
 {
@@ -213,11 +311,17 @@ int dp_rpc_new(const struct dp_rpc_spec *spec, struct dp_loop *loop, struct dp_t
 	rpc->spec = spec;
 	rpc->loop = loop;
 	rpc->turn = turn;
+	if (make_stats(rpc) < 0) {
+		free(rpc);
+		return dp_error_oom(err);
+	}
 	*ret_rpc = rpc;
 	return 0;
 }
 
 void dp_rpc_free(struct dp_rpc *rpc)
 {
+	if (rpc)
+		free(rpc->stats);
 	free(rpc);
 }

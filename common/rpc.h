@@ -12,6 +12,8 @@
  *  - 400 for a body that is not the request, 404 for an unknown method, 405 for another verb;
  *  - an empty body where arguments are due is refused: it is what a retry of a lost request looks
  *    like (the engine's buffer is spent), and acting on it would be acting twice.
+ *
+ * GET /metrics answers with what is counted here, in the turn, and by the daemon (metrics.h).
  */
 
 #include <jansson.h>
@@ -65,10 +67,12 @@ void dp_call_then(struct dp_call *call, dp_rpc_step step, void *data,
 struct dp_turn_item *dp_call_item(struct dp_call *call);
 
 struct dp_rpc_spec {
+	const char *name;               /* "mynetworkplugin": prefix of metrics */
 	const char *implements;         /* "NetworkDriver": the answer to Plugin.Activate */
 	const struct dp_route *const *routes; /* tables, NULL-terminated */
 	void *ctx;                      /* handed to handlers */
 	uint32_t deadline_ms;           /* a parked call fails after this */
+	void (*metrics)(void *ctx, const struct dp_metrics *m); /* the daemon's own; may be NULL */
 };
 
 /**
@@ -89,6 +93,9 @@ DP_DEFINE_CLEANUP(struct dp_rpc, dp_rpc_free);
 /* dp_rpc_stop() - from now on every request is answered at once, with the reason that the daemon is
  * stopping, and none goes to the turn. */
 void dp_rpc_stop(struct dp_rpc *rpc);
+
+/* dp_rpc_on_scrape() - take one request of a listener that serves GET /metrics and nothing else. */
+void dp_rpc_on_scrape(void *rpc, struct dp_http_request *req);
 
 /* dp_rpc_on_request() - take one request; @rpc is a struct dp_rpc. */
 void dp_rpc_on_request(void *rpc, struct dp_http_request *req);

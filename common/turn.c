@@ -20,6 +20,9 @@ struct dp_turn {
 	struct list parking;         /* parked in the present round, its flush still to come */
 	struct list woken;           /* of those, the ones that another step has woken already */
 	struct dp_timer timer;       /* nearest deadline of the parked */
+	struct dp_histogram sizes;   /* steps that shared a flush */
+	uint64_t n_failed;           /* flushes that failed */
+	uint64_t n_expired;          /* items that waited too long */
 };
 
 static void list_init(struct list *l)
@@ -100,6 +103,7 @@ static void expire(void *ctx)
 		if (i->deadline_ms > now)
 			continue;
 		unpark(turn, i);
+		turn->n_expired++;
 		i->finish(i, &err);
 	}
 	rearm(turn);
@@ -121,6 +125,22 @@ int dp_turn_new(struct dp_loop *loop, const struct dp_turn_ops *ops, void *ctx,
 	list_init(&turn->woken);
 	*ret_turn = turn;
 	return 0;
+}
+
+void dp_turn_write_metrics(const struct dp_turn *turn, const struct dp_metrics *m)
+{
+	unsigned n_parked = 0;
+
+	for (const struct dp_turn_item *i = turn->parked; i; i = i->next)
+		n_parked++;
+	dp_metrics_family(m, "turn_size", "histogram", "requests that shared one write to disk");
+	dp_metrics_histogram(m, "turn_size", &turn->sizes, 1, NULL, NULL);
+	dp_metrics_family(m, "turns_failed_total", "counter", "turns that could not be written to disk");
+	dp_metrics_value(m, "turns_failed_total", (double)turn->n_failed, NULL);
+	dp_metrics_family(m, "requests_expired_total", "counter", "requests that met their deadline");
+	dp_metrics_value(m, "requests_expired_total", (double)turn->n_expired, NULL);
+	dp_metrics_family(m, "requests_waiting", "gauge", "requests that wait for something");
+	dp_metrics_value(m, "requests_waiting", n_parked, NULL);
 }
 
 void dp_turn_free(struct dp_turn *turn)
@@ -158,16 +178,18 @@ void dp_turn_wake(struct dp_turn *turn, struct dp_turn_item *item)
 }
 
 /* Runs a step of each item of @round; failed ones are finished at once, since they changed
- * nothing. Sorts the others by what they want next. */
+ * nothing. Sorts the others by what they want next. Counts them. */
 static void run_steps(struct dp_turn *turn, struct list *round, struct list *done,
 		      struct list *again)
 {
 	struct dp_turn_item *item;
+	uint64_t n = 0;
 
 	while ((item = list_pop(round))) {
 		struct dp_error err = DP_ERROR_INIT;
 		int r = item->step(item, &err);
 
+		n++;
 		if (r == DP_STEP_DONE)
 			list_add(done, item);
 		else if (r == DP_STEP_AGAIN)
@@ -177,6 +199,7 @@ static void run_steps(struct dp_turn *turn, struct list *round, struct list *don
 		else
 			item->finish(item, &err);
 	}
+	dp_histogram_add(&turn->sizes, n);
 }
 
 static void finish_all(struct list *l, const struct dp_error *err)
@@ -203,6 +226,7 @@ bool dp_turn_run(struct dp_turn *turn)
 		list_init(&again);
 		run_steps(turn, &round, &done, &again);
 		if (turn->ops->flush(turn->ctx, &err) < 0) {
+			turn->n_failed++;
 			finish_all(&done, &err);
 			finish_all(&again, &err);
 			finish_all(&turn->parking, &err);

@@ -27,6 +27,7 @@
 #include <stdint.h>
 
 #include "common/loop.h"
+#include "common/metrics.h"
 
 enum dp_step {
 	DP_STEP_DONE = 0,  /* finished; answer after the flush */
@@ -65,6 +66,9 @@ struct dp_turn;
  */
 DP_NODISCARD int dp_turn_new(struct dp_loop *loop, const struct dp_turn_ops *ops, void *ctx,
 			     struct dp_turn **ret_turn, struct dp_error *err);
+
+/* dp_turn_write_metrics() - turns, their sizes, failures and who waits. */
+void dp_turn_write_metrics(const struct dp_turn *turn, const struct dp_metrics *m);
 
 /* dp_turn_free() - finishes whatever is queued or parked with DP_ERR_UNAVAILABLE. */
 void dp_turn_free(struct dp_turn *turn);

@@ -19,6 +19,7 @@ unit_tests = \
 	%D%/unit/test_listener \
 	%D%/unit/test_log \
 	%D%/unit/test_loop \
+	%D%/unit/test_metrics \
 	%D%/unit/test_network \
 	%D%/unit/test_options \
 	%D%/unit/test_parse \
