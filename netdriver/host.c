@@ -327,15 +327,16 @@ static int enslave_uplink(struct build *b, struct dp_error *err)
 static int accept_traffic(struct build *b, struct dp_error *err)
 {
 	bool done;
-	int r = ndrv_host_accept(b->host, b->segment, &done, err);
+	int r;
 
+	if (b->segment->n_networks == 1) /* before: they may be there although the answer was lost */
+		on_abort(b->tx, "firewall rules", undo_accept, 0, b->segment->key);
+	r = ndrv_host_accept(b->host, b->segment, &done, err);
 	if (r == -EAGAIN) { /* an engine that starts holds the lock for long: no reason to fail */
 		dp_log_warning("segment %s: rules are added later: %s", b->segment->key, err->msg);
 		b->rules_late = true;
 		return 0;
 	}
-	if (r == 0 && done && b->segment->n_networks == 1)
-		on_abort(b->tx, "firewall rules", undo_accept, 0, b->segment->key);
 	return r;
 }
 
@@ -577,8 +578,8 @@ static int make_pair(struct ndrv_host *host, const struct ndrv_endpoint *endpoin
 }
 
 /* The container end, which is bare so far, becomes usable. */
-static int finish_in_sandbox(struct ndrv_sandbox *sandbox, const struct ndrv_endpoint *endpoint,
-			     const struct ndrv_veth_spec *spec, int peer, struct dp_error *err)
+static int finish_in_sandbox(const struct ndrv_host *host, struct ndrv_sandbox *sandbox,
+			     const struct ndrv_endpoint *endpoint, const struct ndrv_veth_spec *spec, int peer, struct dp_error *err)
 {
 	const struct ndrv_sandbox_link link = {
 		.ifindex = peer,
@@ -588,6 +589,7 @@ static int finish_in_sandbox(struct ndrv_sandbox *sandbox, const struct ndrv_end
 		.addr4 = &endpoint->addr4,
 		.addr6 = &endpoint->addr6,
 		.sysctls = endpoint->sysctls ? endpoint->sysctls : "",
+		.sysctl_dir = host->sysctl_dir,
 	};
 
 	return ndrv_sandbox_finish(sandbox, &link, err);
@@ -629,7 +631,7 @@ int ndrv_host_attach(struct ndrv_host *host, struct ndrv_endpoint *endpoint,
 	if (r < 0)
 		return r;
 	if (sandbox)
-		r = finish_in_sandbox(sandbox, endpoint, &spec, peer, err);
+		r = finish_in_sandbox(host, sandbox, endpoint, &spec, peer, err);
 	if (r < 0) {
 		if (ndrv_rtnl_delete_link(host->rtnl, ifindex, alias, NULL) < 0)
 			dp_log_warning("link %s is left until the next repair", endpoint->link);
@@ -826,6 +828,8 @@ static int adopt_endpoint(struct ndrv_host *host, struct ndrv_endpoint *e,
 
 	e->ifindex = link->ifindex;
 	e->in_container = link->lower_elsewhere;
+	if (e->detached) /* its Leave could not delete it */
+		return ndrv_host_doom_endpoint(host, e);
 	if (bridge && link->master != bridge->ifindex)
 		r = ndrv_rtnl_set_master(host->rtnl, link->ifindex, bridge->ifindex, err);
 	if (r == 0 && !link->up)
@@ -903,6 +907,7 @@ static int settle_rules(struct ndrv_host *host, const struct ndrv_view *v,
 int ndrv_host_settle(struct ndrv_host *host, const struct ndrv_view *view,
 		     struct ndrv_registry *registry, unsigned *ret_n_removed, struct dp_error *err)
 {
+	bool unfinished = false;
 	int r = 0;
 
 	*ret_n_removed = 0;
@@ -914,7 +919,10 @@ int ndrv_host_settle(struct ndrv_host *host, const struct ndrv_view *view,
 		if (ndrv_link_is_ours(&view->links[i]))
 			r = first_of(r, settle_link(host, view, registry, &view->links[i], ret_n_removed,
 						    err));
+		unfinished = unfinished || view->links[i].group == NDRV_GROUP_UNFINISHED;
 	}
+	if (unfinished) /* a creation failed, and then its undoing */
+		r = first_of(r, ndrv_rtnl_delete_unfinished(host->rtnl, NULL, err));
 	r = first_of(r, ndrv_host_reap(host, err));
 	return first_of(r, settle_rules(host, view, registry, err));
 }

@@ -134,13 +134,13 @@ static int write_sysctl(const char *path, const char *value, struct dp_error *er
 	auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0 || write(fd, value, strlen(value)) != (ssize_t)strlen(value))
-		return dp_error_set(err, DP_ERR_INVALID, -errno, "endpoint sysctl %s=%s: %s", path,
+		return dp_error_set(err, DP_ERR_INVALID, -errno, "sysctl %s=%s: %s", path,
 				    value, strerror(errno));
 	return 0;
 }
 
 /* "net.ipv4.conf.IFNAME.log_martians=1". Dots separate; none is part of a name of ours. */
-static int set_sysctl(const char *text, const char *ifname, struct dp_error *err)
+static int set_sysctl(const char *text, const struct ndrv_sandbox_link *link, struct dp_error *err)
 {
 	auto_free char *path = NULL;
 	const char *value = strchr(text, '=');
@@ -151,19 +151,33 @@ static int set_sysctl(const char *text, const char *ifname, struct dp_error *err
 				    "endpoint sysctl '%s': expected net.ipv4.conf.IFNAME.KEY=VALUE",
 				    text);
 	if (hole && hole < value) {
-		if (asprintf(&path, "/proc/sys/%.*s/%s/%.*s", (int)(hole - text), text, ifname,
-			     (int)(value - hole - 8), hole + 8) < 0)
+		if (asprintf(&path, "%s/%.*s/%s/%.*s", link->sysctl_dir, (int)(hole - text), text,
+			     link->name, (int)(value - hole - 8), hole + 8) < 0)
 			path = NULL;
-	} else if (asprintf(&path, "/proc/sys/%.*s", (int)(value - text), text) < 0) {
+	} else if (asprintf(&path, "%s/%.*s", link->sysctl_dir, (int)(value - text), text) < 0) {
 		path = NULL;
 	}
 	if (!path)
 		return dp_error_oom(err);
-	for (char *p = path + strlen("/proc/sys/"); *p; p++) {
+	for (char *p = path + strlen(link->sysctl_dir); *p; p++) {
 		if (*p == '.')
 			*p = '/';
 	}
 	return write_sysctl(path, value + 1, err);
+}
+
+/* The engine forbids IPv6 to containers that had no address of it, for links to come as well (moby:
+ * osl/interface_linux.go). A kernel without IPv6 has no such file. */
+static void allow_ipv6(const struct ndrv_sandbox_link *link)
+{
+	auto_free char *path = NULL;
+	struct dp_error err = DP_ERROR_INIT;
+
+	if (asprintf(&path, "%s/net/ipv6/conf/%s/disable_ipv6", link->sysctl_dir, link->name) < 0)
+		path = NULL;
+	else if (write_sysctl(path, link->addr6->addr.family == AF_UNSPEC ? "1" : "0", &err) < 0 &&
+		 err.code != -ENOENT)
+		dp_log_warning("%s", err.msg);
 }
 
 static int set_sysctls(void *arg, struct dp_error *err)
@@ -173,9 +187,10 @@ static int set_sysctls(void *arg, struct dp_error *err)
 	char *rest = NULL;
 	int r = list ? 0 : dp_error_oom(err);
 
+	allow_ipv6(link);
 	for (char *w = list ? strtok_r(list, ",", &rest) : NULL; w && r == 0;
 	     w = strtok_r(NULL, ",", &rest))
-		r = set_sysctl(w, link->name, err);
+		r = set_sysctl(w, link, err);
 	return r;
 }
 
@@ -247,10 +262,8 @@ int ndrv_sandbox_finish(struct ndrv_sandbox *sandbox, const struct ndrv_sandbox_
 						  .addr4 = link->addr4,
 						  .addr6 = link->addr6 };
 	struct ndrv_sandbox_link copy = *link;
-	int r = 0;
+	int r = visit(sandbox->ns_fd, set_sysctls, &copy, err); /* some count only before it is up */
 
-	if (*link->sysctls) /* some count only before the link is up */
-		r = visit(sandbox->ns_fd, set_sysctls, &copy, err);
 	if (r == 0)
 		r = ndrv_rtnl_configure(sandbox->rtnl, &spec, err);
 	return r < 0 ? r : visit(sandbox->ns_fd, announce, &copy, err);

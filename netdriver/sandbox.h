@@ -60,6 +60,7 @@ struct ndrv_sandbox_link {
 	const struct dp_prefix *addr4; /* AF_UNSPEC = none */
 	const struct dp_prefix *addr6; /* AF_UNSPEC = none */
 	const char *sysctls;           /* "net.ipv4.conf.IFNAME.log_martians=1,...", or "" */
+	const char *sysctl_dir;        /* where /proc/sys is writable */
 };
 
 /**

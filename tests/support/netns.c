@@ -27,7 +27,7 @@
 
 #include "tests/support/netns.h"
 
-#define COMMAND_SIZE 1024
+#define COMMAND_SIZE 8192
 
 int netns_skip_all(const char *why, ...)
 {

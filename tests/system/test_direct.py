@@ -89,6 +89,7 @@ def talks():
 @clean
 def ipv6():
     with container() as sandbox:
+        inside(sandbox, "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")  # as engines do
         d = daemon(address6="fd00:1::2/64")
         answer = d.good("Join", join(sandbox))
         equal(answer["GatewayIPv6"], "fd00:1::1")

@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+/*
+ * Every netlink message of every request fails in turn: the kernel refuses it with each of several
+ * errors, or does it and the answer is lost, once or from then on. The request must be fully done, or
+ * refused with links, addresses, rules and records exactly as before; and when the kernel works again,
+ * everything can be removed and nothing is left.
+ *
+ * The real handlers run in this process on a real kernel. Between libmnl and us the linker puts the
+ * functions below: a message that is to fail gets a type that no kernel knows, and the error in the
+ * answer is replaced by the one wanted.
+ */
+
+#include <fcntl.h>
+#include <libmnl/libmnl.h>
+#include <linux/netlink.h>
+#include <netlink/errno.h>
+#include <netlink/netlink.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/http.h"
+#include "common/log.h"
+#include "netdriver/driver_internal.h"
+#include "tests/support/netns.h"
+#include "tests/support/tempdir.h"
+#include "tests/support/unit.h"
+
+#define NET "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define EP  "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+
+/* ---- the kernel that fails ---- */
+
+enum { LOST = 1, NO_SUCH_TYPE = 0x3ff, MAX_BAD = 256 };
+
+static struct {
+	unsigned at;   /* the message that fails, counted from 1; 0 = none */
+	int code;      /* errno, or LOST */
+	bool for_good; /* and all after it */
+	unsigned n;    /* messages so far */
+	bool hit;
+	bool drop;     /* the next answer is lost */
+	uint32_t bad[MAX_BAD]; /* numbers of the messages whose answers are changed */
+	unsigned n_bad;
+} fault;
+
+ssize_t __real_mnl_socket_sendto(const struct mnl_socket *nl, const void *buf, size_t size);
+ssize_t __wrap_mnl_socket_sendto(const struct mnl_socket *nl, const void *buf, size_t size);
+ssize_t __real_mnl_socket_recvfrom(const struct mnl_socket *nl, void *buf, size_t size);
+ssize_t __wrap_mnl_socket_recvfrom(const struct mnl_socket *nl, void *buf, size_t size);
+int __real_nl_send_auto(struct nl_sock *sk, struct nl_msg *msg);
+int __wrap_nl_send_auto(struct nl_sock *sk, struct nl_msg *msg);
+
+static bool fails_now(void)
+{
+	bool now;
+
+	fault.n++;
+	now = fault.at && (fault.n == fault.at || (fault.for_good && fault.n > fault.at));
+	fault.hit = fault.hit || now;
+	return now;
+}
+
+ssize_t __wrap_mnl_socket_sendto(const struct mnl_socket *nl, const void *buf, size_t size)
+{
+	struct nlmsghdr *nlh = (void *)(uintptr_t)buf; /* ours, and not used again */
+	int left = (int)size;
+
+	for (; mnl_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
+		/* The frame of a transaction is no request: nothing answers it. */
+		if (!(nlh->nlmsg_flags & (NLM_F_ACK | NLM_F_DUMP)) || !fails_now())
+			continue;
+		if (fault.code == LOST) {
+			fault.drop = true;
+		} else {
+			nlh->nlmsg_type = NO_SUCH_TYPE;
+			fault.bad[fault.n_bad++ % MAX_BAD] = nlh->nlmsg_seq;
+		}
+	}
+	return __real_mnl_socket_sendto(nl, buf, size);
+}
+
+static bool is_bad(uint32_t seq)
+{
+	for (unsigned i = 0; i < fault.n_bad && i < MAX_BAD; i++) {
+		if (fault.bad[i] == seq)
+			return true;
+	}
+	return false;
+}
+
+ssize_t __wrap_mnl_socket_recvfrom(const struct mnl_socket *nl, void *buf, size_t size)
+{
+	ssize_t n = __real_mnl_socket_recvfrom(nl, buf, size);
+	struct nlmsghdr *nlh = buf;
+	int left = (int)n;
+
+	if (fault.drop) {
+		fault.drop = false;
+		errno = ENOBUFS; /* what the kernel says when answers did not fit */
+		return -1;
+	}
+	for (; n > 0 && mnl_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
+		if (nlh->nlmsg_type == NLMSG_ERROR && is_bad(nlh->nlmsg_seq))
+			((struct nlmsgerr *)mnl_nlmsg_get_payload(nlh))->error = -fault.code;
+	}
+	return n;
+}
+
+int __wrap_nl_send_auto(struct nl_sock *sk, struct nl_msg *msg)
+{
+	return fails_now() ? -NLE_NOMEM : __real_nl_send_auto(sk, msg);
+}
+
+static void break_kernel(unsigned at, int code, bool for_good)
+{
+	memset(&fault, 0, sizeof fault);
+	fault.at = at;
+	fault.code = code;
+	fault.for_good = for_good;
+}
+
+static bool mend_kernel(void)
+{
+	bool hit = fault.hit;
+
+	memset(&fault, 0, sizeof fault);
+	return hit;
+}
+
+/* ---- in place of http.c ---- */
+
+struct dp_http_request {
+	const char *path;
+	const char *body;
+	bool answered;
+	bool refused;
+	char err[512];
+};
+
+const char *__wrap_dp_http_method(const struct dp_http_request *req);
+const char *__wrap_dp_http_path(const struct dp_http_request *req);
+const char *__wrap_dp_http_body(const struct dp_http_request *req, size_t *ret_size);
+void __wrap_dp_http_respond(struct dp_http_request *req, unsigned status, char *body);
+
+const char *__wrap_dp_http_method(const struct dp_http_request *req)
+{
+	(void)req;
+	return "POST";
+}
+
+const char *__wrap_dp_http_path(const struct dp_http_request *req)
+{
+	return req->path;
+}
+
+const char *__wrap_dp_http_body(const struct dp_http_request *req, size_t *ret_size)
+{
+	*ret_size = strlen(req->body);
+	return req->body;
+}
+
+void __wrap_dp_http_respond(struct dp_http_request *req, unsigned status, char *body)
+{
+	json_auto_t *reply = json_loads(body, 0, NULL);
+	const char *err = json_string_value(json_object_get(reply, "Err"));
+
+	assert_int_equal(status, 200);
+	assert_false(req->answered);
+	req->answered = true;
+	req->refused = err != NULL;
+	(void)snprintf(req->err, sizeof req->err, "%s", err ? err : "");
+	free(body);
+}
+
+/* ---- the daemon ---- */
+
+static char dir[TEMPDIR_SIZE];
+static struct ndrv_config config;
+static struct dp_loop *loop;
+static struct ndrv_driver *driver;
+static struct dp_turn *turn;
+static struct dp_rpc *rpc;
+static struct netns_child container;
+static bool has_chain;
+
+static void start_daemon(void)
+{
+	static const struct dp_route *const routes[] = { ndrv_routes, NULL };
+	static const struct dp_turn_ops ops = { .flush = ndrv_driver_flush,
+						.reload = ndrv_driver_reload };
+	static struct dp_rpc_spec spec = { .implements = "NetworkDriver", .routes = routes,
+					   .deadline_ms = 10000 };
+	struct dp_error err = DP_ERROR_INIT;
+	void *ctx;
+
+	dp_schema_defaults(&ndrv_config_schema, &config);
+	config.common.state_dir = dir;
+	assert_ok(dp_loop_new(&loop, &err), &err);
+	assert_ok(ndrv_driver_start(&config, loop, &ctx, &err), &err);
+	driver = ctx;
+	spec.ctx = ctx;
+	assert_ok(dp_turn_new(loop, &ops, ctx, &turn, &err), &err);
+	assert_ok(dp_rpc_new(&spec, loop, turn, &rpc, &err), &err);
+}
+
+static void stop_daemon(void)
+{
+	dp_rpc_free(rpc);
+	dp_turn_free(turn);
+	ndrv_driver_stop(driver);
+	dp_loop_free(loop);
+}
+
+static struct dp_http_request call(const char *method, const char *body)
+{
+	struct dp_http_request req = { .body = body };
+	char path[64];
+
+	(void)snprintf(path, sizeof path, "/NetworkDriver.%s", method);
+	req.path = path;
+	dp_rpc_on_request(rpc, &req);
+	while (!req.answered)
+		(void)dp_turn_run(turn);
+	return req;
+}
+
+/* What the repair timer would do in time. */
+static void repair(void)
+{
+	struct dp_error err = DP_ERROR_INIT;
+
+	if (!ndrv_driver_reconcile(driver, &err))
+		fail_msg("repair: %s", err.msg);
+}
+
+/* ---- the world ---- */
+
+/* Links, addresses, rules, and the records in memory. */
+static char *world(void)
+{
+	auto_free char *kernel = netns_run(
+		"ip -j -d link | jq -r '.[] | select(.linkinfo.info_kind != null) | [.ifname, .mtu, .master,"
+		" .ifalias, .linkinfo.info_kind, (.flags | index(\"UP\") != null)] | @text' | sort;"
+		"ip -o addr show scope global | sed -E 's/^[0-9]+: //' | sort; %s",
+		has_chain ? "iptables-nft -S DOCKER-USER" : "true");
+	char *text;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	fputs(kernel, out);
+	for (struct ndrv_network *n = driver->registry ? ndrv_registry_networks(driver->registry) : NULL;
+	     n; n = n->next) {
+		fprintf(out, "network %.4s state %d\n", n->spec.id, n->state);
+		for (struct ndrv_endpoint *e = n->endpoints; e; e = e->next)
+			fprintf(out, "endpoint %.4s state %d\n", e->id, e->state);
+	}
+	(void)fclose(out);
+	return text;
+}
+
+static void assert_world(const char *want, const char *when)
+{
+	auto_free char *is = world();
+	auto_free char *difference = NULL;
+
+	if (!strcmp(is, want))
+		return;
+	difference = netns_run("printf '%%s' '%s' >%s/want; printf '%%s' '%s' | diff %s/want - | cut -c1-150"
+			       " || true", want, dir, is, dir);
+	fail_msg("%s\n%s", when, difference);
+}
+
+/* ---- what is asked ---- */
+
+struct op {
+	const char *method;
+	const char *body;
+	bool is_delete; /* the engine takes no refusal, and never asks again: we go on by ourselves */
+};
+
+#define CREATE(options)                                                                            \
+	{ "CreateNetwork",                                                                         \
+	  "{\"NetworkID\":\"" NET "\",\"Options\":{\"com.docker.network.generic\":{" options "}},"  \
+	  "\"IPv4Data\":[{\"Pool\":\"10.1.0.0/24\",\"Gateway\":\"10.1.0.1/24\"}],\"IPv6Data\":[]}",  \
+	  false }
+#define IDS "\"NetworkID\":\"" NET "\",\"EndpointID\":\"" EP "\""
+
+static char join_body[300];
+
+static const struct op life[] = {
+	{ "CreateEndpoint", "{" IDS ",\"Interface\":{\"Address\":\"10.1.0.2/24\"}}", false },
+	{ "Join", join_body, false },
+	{ "Leave", "{" IDS "}", true },
+	{ "DeleteEndpoint", "{" IDS "}", true },
+	{ "DeleteNetwork", "{\"NetworkID\":\"" NET "\"}", true },
+};
+
+static const struct op create_l2 = CREATE("\"parent\":\"par0\"");
+static const struct op create_routed = CREATE("\"mode\":\"routed\"");
+static const struct op create_direct = CREATE("\"mode\":\"routed\",\"attach\":\"direct\"");
+
+static const struct op *op_number(const struct op *create, unsigned i)
+{
+	return i ? &life[i - 1] : create;
+}
+
+enum { N_OPS = 1 + DP_ARRAY_LEN(life) };
+
+static void do_well(const struct op *op)
+{
+	struct dp_http_request req = call(op->method, op->body);
+
+	if (req.refused)
+		fail_msg("%s: %s", op->method, req.err);
+}
+
+static void remove_all(void)
+{
+	do_well(&life[3]);
+	do_well(&life[4]);
+}
+
+static char *describe(const struct op *op, const struct dp_http_request *req)
+{
+	static char text[900];
+
+	(void)snprintf(text, sizeof text, "%s, message %u %s %s%s%s", op->method, fault.at,
+		       fault.code == LOST ? "lost" : strerror(fault.code),
+		       fault.for_good ? "and all after it" : "", req->refused ? ", refused: " : ", done",
+		       req->err);
+	return text;
+}
+
+/* An endpoint without a link is dropped at start: one that left, or whose link comes with Join. */
+static bool is_dropped_at_start(const struct op *create, unsigned i)
+{
+	return i == 3 || (i <= 2 && create == &create_direct);
+}
+
+static void live_until(const struct op *create, unsigned i)
+{
+	for (unsigned k = 0; k < i; k++)
+		do_well(op_number(create, k));
+}
+
+/* A request of a life, and the world before and after it. */
+struct moment {
+	const struct op *create;
+	unsigned i;
+	const char *before;
+	const char *after;
+};
+
+/* The request fails at message @at. Return: was there one? */
+static bool one_fault(const struct moment *m, unsigned at, int code, bool for_good)
+{
+	const struct op *op = op_number(m->create, m->i);
+	struct dp_http_request req;
+	const char *want;
+	char *what;
+	bool hit;
+
+	live_until(m->create, m->i);
+	break_kernel(at, code, for_good);
+	req = call(op->method, op->body);
+	what = describe(op, &req);
+	hit = mend_kernel();
+	want = req.refused && !op->is_delete ? m->before : m->after;
+	if (op->is_delete || for_good)
+		repair();
+	assert_world(want, what);
+	/* What the answer promised, or did not, is on disk as well. */
+	if (at % 4 == 1 && !is_dropped_at_start(m->create, m->i)) {
+		stop_daemon();
+		start_daemon();
+		assert_world(want, what);
+	}
+	remove_all();
+	return hit;
+}
+
+static void every_message_fails(const struct op *create, const int *codes)
+{
+	auto_free char *empty = world();
+
+	for (unsigned i = 0; i < N_OPS; i++) {
+		auto_free char *before = NULL;
+		auto_free char *after = NULL;
+		struct moment m = { create, i, NULL, NULL };
+		unsigned at = 1;
+		bool hit = true;
+
+		live_until(create, i);
+		m.before = before = world();
+		do_well(op_number(create, i));
+		m.after = after = world();
+		remove_all();
+		for (; hit; at++) {
+			hit = one_fault(&m, at, ENOBUFS, true);
+			for (const int *code = codes; *code; code++)
+				hit = one_fault(&m, at, *code, false) || hit;
+		}
+		assert_world(empty, "all was removed");
+		print_message("# %s: %u messages\n", op_number(create, i)->method, at - 2);
+	}
+}
+
+static const int all_codes[] = { EPERM, ENOMEM, ENOBUFS, EEXIST, ENODEV, LOST, 0 };
+static const int two_codes[] = { ENOMEM, LOST, 0 };
+
+static void of_a_network_on_a_parent(void **state)
+{
+	(void)state;
+	every_message_fails(&create_l2, all_codes);
+}
+
+static void of_a_routed_network(void **state)
+{
+	(void)state;
+	every_message_fails(&create_routed, two_codes);
+}
+
+static void of_a_network_whose_links_are_made_in_the_container(void **state)
+{
+	(void)state;
+	every_message_fails(&create_direct, two_codes);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	(void)snprintf(join_body, sizeof join_body, "{" IDS ",\"SandboxKey\":\"/proc/%d/ns/net\"}",
+		       (int)container.pid);
+	tempdir_make(dir);
+	start_daemon();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	stop_daemon();
+	tempdir_remove(dir);
+	return 0;
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(of_a_network_on_a_parent, setup, teardown),
+		cmocka_unit_test_setup_teardown(of_a_routed_network, setup, teardown),
+		cmocka_unit_test_setup_teardown(of_a_network_whose_links_are_made_in_the_container, setup,
+						teardown),
+	};
+
+	if (!netns_enter())
+		return 0;
+	dp_log_set_level(DP_LOG_ERROR);
+	netns_do("ip link set lo up; ip link add par0 type veth peer name par1; ip link set par0 up;"
+		 " ip link set par1 up; sysctl -qw net.ipv4.ip_forward=1");
+	has_chain = netns_has_tool("iptables-nft -N DOCKER-USER");
+	netns_child_start(&container);
+	return cmocka_run_group_tests_name("every netlink message fails in turn", tests, NULL, NULL);
+}
