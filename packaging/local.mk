@@ -20,6 +20,7 @@ EXTRA_DIST += \
 	packaging/man/myipamplugin.8.in \
 	packaging/man/mynetworkplugin.8.in \
 	packaging/plugin/build \
+	packaging/plugin/direct \
 	packaging/plugin/myipamplugin.json \
 	packaging/plugin/mynetworkplugin.json \
 	packaging/quickstart \

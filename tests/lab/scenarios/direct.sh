@@ -52,5 +52,19 @@ check "the networks are removed" docker network rm d100 plain
 
 stop_daemons
 is "no link of ours is left" "$(our_links)" ""
+
+# ---- as a managed plugin ---------------------------------------------------------------------------------------
+cp -r /plugins/mynetworkplugin /run/lab/plugin
+check "the managed plugin is changed to make links in containers" /project/packaging/plugin/direct /run/lab/plugin
+check "it is created" docker plugin create mynetworkplugin /run/lab/plugin
+check "and enabled" docker plugin enable mynetworkplugin || die "see host$host.dockerd.log"
+check "a network on VLAN 100 is created" docker network create -d mynetworkplugin:latest --subnet 10.100.0.0/24 \
+	-o parent=eth0 -o vlan=100 m100
+check "two containers start on it" eval 'run c1 m100 && run c2 m100 --ip 10.100.0.77'
+is "the link is made in the container from engine 28 on, and moved before" \
+	"$(in_container c1 ip -j link | jq -r '[.[].ifname | select(. != "lo")] | join(" ")')" "$name"
+check "the two reach each other" pings c1 10.100.0.77
+check "all is removed" eval 'docker rm -f c1 c2 && docker network rm m100 && docker plugin disable mynetworkplugin'
+is "no link of ours is left" "$(our_links)" ""
 fails "no rule of ours is left" our_rules
 finish
