@@ -281,11 +281,11 @@ static void on_signal(void *ctx, uint32_t events)
 static bool on_iteration(void *ctx)
 {
 	struct daemon *d = ctx;
-	bool ran = dp_turn_run(d->turn); /* which may have woken others */
+	bool more = dp_turn_run(d->turn);
 
 	if (d->scrape_http)
-		(void)dp_http_flush(d->scrape_http);
-	return dp_http_flush(d->http) || ran;
+		more = dp_http_flush(d->scrape_http) || more;
+	return dp_http_flush(d->http) || more;
 }
 
 static int open_signals(struct daemon *d, struct dp_error *err)

@@ -5,10 +5,13 @@
  * The only file that knows libmicrohttpd.
  *
  * Life of a request: MHD calls on_access() first without data (we allocate), then with pieces of
- * the body (we collect), then with size 0: complete. We suspend the connection and hand the
- * request on. dp_http_respond() queues the response and resumes the connection; MHD sends it when
- * it next runs, which dp_http_flush() lets it do. MHD's `completed` callback may come before the
- * answer only if the daemon is stopped, never for a suspended connection.
+ * the body (we collect), then with size 0: complete. We hand the request on. dp_http_respond()
+ * queues the response; MHD sends it when it next runs, which dp_http_flush() lets it do.
+ *
+ * Suspending a connection costs three system calls: out of MHD's epoll, in again, and a read that
+ * finds nothing. Most requests are answered before MHD runs again and need none of it. Only when
+ * MHD runs and asks once more for the answer of one that is still open is its connection suspended,
+ * and until then the client may hang up: the request then goes on without a connection.
  */
 
 #include <assert.h>
@@ -20,7 +23,8 @@
 
 #include "common/http.h"
 
-enum { MAX_CONNECTIONS = 2048, CONNECTION_MEMORY = 16 * 1024 };
+/* MHD clears a connection's memory for each request, so it is no larger than needed. */
+enum { MAX_CONNECTIONS = 2048, CONNECTION_MEMORY = 4 * 1024 };
 
 struct dp_http {
 	struct MHD_Daemon *mhd;
@@ -28,20 +32,22 @@ struct dp_http {
 	int epoll_fd; /* MHD's own, watched by our loop */
 	dp_http_fn fn;
 	void *ctx;
-	unsigned n_resumed; /* answers given since MHD last ran */
+	unsigned n_arrived; /* requests handed on since MHD last began to run */
+	unsigned n_answered; /* answers given since MHD last ran */
 	bool pending;       /* MHD wants to run again without waiting for its epoll */
 	bool closed;        /* a connection was closed since MHD last began to run */
 };
 
 struct dp_http_request {
 	struct dp_http *http;
-	struct MHD_Connection *connection;
+	struct MHD_Connection *connection; /* NULL: the client has hung up */
 	char *method;
 	char *path;
 	char *body;
 	size_t size;     /* bytes of body collected */
 	size_t capacity; /* bytes allocated */
-	bool handed_on;  /* the callee has it; else on_completed() frees it */
+	bool handed_on;  /* the callee has it until it answers */
+	bool suspended;
 	bool too_large;
 	bool answered;
 };
@@ -135,7 +141,12 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *c, const char
 		return MHD_YES;
 	}
 	if (req->answered)
+		return MHD_NO; /* the answer could not be queued for want of memory: hang up */
+	if (req->handed_on) {
+		req->suspended = true;
+		MHD_suspend_connection(c);
 		return MHD_YES;
+	}
 	if (req->too_large) {
 		req->answered = true;
 		return queue(c, MHD_HTTP_CONTENT_TOO_LARGE, PLUGIN_TYPE,
@@ -143,7 +154,7 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *c, const char
 				    "\"Error\":\"request body is larger than 1 MiB\"}"));
 	}
 	req->handed_on = true;
-	MHD_suspend_connection(c);
+	http->n_arrived++;
 	http->fn(http->ctx, req);
 	return MHD_YES;
 }
@@ -158,9 +169,11 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **slot,
 	(void)code;
 	if (!req)
 		return;
-	assert(!req->handed_on || req->answered);
-	request_free(req);
 	*slot = NULL;
+	if (req->handed_on && !req->answered)
+		req->connection = NULL; /* dp_http_respond() frees it */
+	else
+		request_free(req);
 }
 
 static void on_connection(void *cls, struct MHD_Connection *c, void **slot,
@@ -183,7 +196,8 @@ static void run(struct dp_http *http)
 {
 	MHD_UNSIGNED_LONG_LONG left = 1;
 
-	http->n_resumed = 0;
+	http->n_arrived = 0;
+	http->n_answered = 0;
 	http->closed = false;
 	(void)MHD_run(http->mhd);
 	http->pending = http->closed ||
@@ -241,10 +255,10 @@ void dp_http_free(struct dp_http *http)
 
 bool dp_http_flush(struct dp_http *http)
 {
-	if (!http->n_resumed && !http->pending)
+	if (!http->n_answered && !http->pending)
 		return false;
 	run(http);
-	return true;
+	return http->n_arrived || http->n_answered || http->pending;
 }
 
 void dp_http_quiesce(struct dp_http *http)
@@ -275,12 +289,20 @@ void dp_http_respond(struct dp_http_request *req, unsigned status, char *body)
 
 void dp_http_respond_as(struct dp_http_request *req, unsigned status, const char *type, char *body)
 {
+	struct MHD_Connection *c = req->connection;
+	bool suspended = req->suspended;
+
 	assert(!req->answered);
+	if (!c) {
+		free(body);
+		request_free(req);
+		return;
+	}
 	req->answered = true;
-	req->http->n_resumed++;
-	/* Fails only where memory is short; the resumed connection is then closed by MHD, which
-	 * the engine takes as "try again". */
-	(void)queue(req->connection, body ? status : MHD_HTTP_INTERNAL_SERVER_ERROR, type,
-		    body);
-	MHD_resume_connection(req->connection);
+	req->http->n_answered++;
+	/* Fails only where memory is short; MHD then asks once more and is told to hang up, which the
+	 * engine takes as "try again". */
+	(void)queue(c, body ? status : MHD_HTTP_INTERNAL_SERVER_ERROR, type, body);
+	if (suspended)
+		MHD_resume_connection(c);
 }

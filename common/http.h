@@ -8,7 +8,7 @@
  * answer. Idle connections are kept open for ever, since closing one races with a request of the
  * engine, whose retry then comes with an empty body (pkg/plugins/client.go).
  *
- * Limits: 2048 connections (further ones wait in the listen queue), 16 KiB of headers a
+ * Limits: 2048 connections (further ones wait in the listen queue), 4 KiB of headers a
  * connection, DP_HTTP_MAX_BODY bytes of body (413 above it).
  */
 
@@ -42,7 +42,7 @@ DP_DEFINE_CLEANUP(struct dp_http, dp_http_free);
 /**
  * dp_http_flush() - send the answers given since the last call, take what has arrived meanwhile
  *
- * Return: true if requests may have come in, so that another turn is due.
+ * Return: true if requests have come in or more is to be sent, so that another turn is due.
  */
 bool dp_http_flush(struct dp_http *http);
 

@@ -232,7 +232,7 @@ bool dp_turn_run(struct dp_turn *turn)
 			finish_all(&turn->parking, &err);
 			finish_all(&turn->woken, &err);
 			turn->ops->reload(turn->ctx);
-			return true;
+			return turn->queue.head;
 		}
 		finish_all(&done, NULL);
 		while ((item = list_pop(&turn->parking))) {
@@ -246,5 +246,5 @@ bool dp_turn_run(struct dp_turn *turn)
 			list_init(&round);
 	}
 	rearm(turn);
-	return true;
+	return turn->queue.head;
 }

@@ -83,7 +83,7 @@ void dp_turn_wake(struct dp_turn *turn, struct dp_turn_item *item);
 /**
  * dp_turn_run() - run one turn over all that is queued
  *
- * Return: true if something was answered.
+ * Return: true if more was queued meanwhile, so that another turn is due.
  */
 bool dp_turn_run(struct dp_turn *turn);
 

@@ -102,6 +102,15 @@ static int on_wait(void *ctx, struct dp_call *call, const void *req, struct dp_e
 	return DP_STEP_PARK;
 }
 
+static int hanging_up; /* the client's end of the connection that asks for /Test.HangUp */
+
+/* Waits, and the client is gone before the connection has come to rest. */
+static int on_hang_up(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	(void)close(hanging_up);
+	return on_wait(ctx, call, req, err);
+}
+
 static int on_stop_call(void *ctx, struct dp_call *call, const void *req, struct dp_error *err);
 
 static const struct dp_route routes[] = {
@@ -110,6 +119,7 @@ static const struct dp_route routes[] = {
 	{ "/Test.Nothing", NULL, 0, on_nothing },
 	{ "/Test.TwoSteps", &request_schema, sizeof(struct request), on_two_steps },
 	{ "/Test.Wait", NULL, 0, on_wait },
+	{ "/Test.HangUp", NULL, 0, on_hang_up },
 	{ "/Test.Stop", NULL, 0, on_stop_call },
 	{ .path = NULL },
 };
@@ -605,6 +615,22 @@ static void a_call_that_waits_too_long_is_answered_with_an_error(void **state)
 	assert_int_equal(n_done_failed, 1);
 }
 
+static void a_call_whose_client_hangs_up_goes_on_without_it(void **state)
+{
+	int idle = connect_client(); /* the server looks after the one that is idle longest first */
+	struct answer a;
+
+	(void)state;
+	post(idle, "/Test.Nothing", "");
+	assert_int_equal(receive(idle).status, 200);
+	hanging_up = connect_client();
+	post(hanging_up, "/Test.HangUp", "");
+	a = call("/Test.Wait", ""); /* came later, so its deadline is the later one */
+	assert_error(&a, 200, "deadline");
+	assert_int_equal(n_done_failed, 2);
+	(void)close(idle);
+}
+
 static void a_daemon_that_stops_answers_what_is_under_way_and_refuses_the_rest(void **state)
 {
 	struct answer last = call("/Test.Stop", "");
@@ -761,6 +787,7 @@ int main(void)
 		TEST(many_clients_are_answered_all),
 		TEST(a_second_step_gives_the_answer),
 		TEST(a_call_that_waits_too_long_is_answered_with_an_error),
+		TEST(a_call_whose_client_hangs_up_goes_on_without_it),
 		TEST(a_daemon_that_stops_answers_what_is_under_way_and_refuses_the_rest),
 		TEST(nonsense_instead_of_http_does_not_disturb_others),
 		TEST(our_client_is_told_the_answer),
