@@ -14,6 +14,7 @@ common_libcommon_a_SOURCES = \
 	common/loop.c common/loop.h \
 	common/metrics.c common/metrics.h \
 	common/parse.c common/parse.h \
+	common/peer.c common/peer.h \
 	common/rpc.c common/rpc.h \
 	common/schema.c common/schema.h \
 	common/store.c common/store.h \

@@ -65,9 +65,14 @@ void dp_call_then(struct dp_call *call, dp_rpc_step step, void *data,
 		call->done = done;
 }
 
-struct dp_turn_item *dp_call_item(struct dp_call *call)
+void dp_call_wake(struct dp_call *call)
 {
-	return &call->item;
+	dp_turn_wake(call->rpc->turn, &call->item);
+}
+
+uint64_t dp_call_deadline_ms(const struct dp_call *call)
+{
+	return call->item.deadline_ms;
 }
 
 static void respond_error(struct dp_http_request *http, unsigned status, const char *msg)

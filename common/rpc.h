@@ -63,8 +63,11 @@ void dp_call_reply(struct dp_call *call, json_t *reply);
 void dp_call_then(struct dp_call *call, dp_rpc_step step, void *data,
 		  void (*done)(void *ctx, void *data, bool ok));
 
-/* dp_call_item() - for dp_turn_wake() of a parked call. */
-struct dp_turn_item *dp_call_item(struct dp_call *call);
+/* dp_call_wake() - a call that its step has parked runs its next step, which dp_call_then() set. */
+void dp_call_wake(struct dp_call *call);
+
+/* dp_call_deadline_ms() - monotonic time at which @call fails if it is still parked. */
+uint64_t dp_call_deadline_ms(const struct dp_call *call);
 
 struct dp_rpc_spec {
 	const char *name;               /* "mynetworkplugin": prefix of metrics */

@@ -15,8 +15,11 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/peer.h"
 #include "ipam/driver_internal.h"
 #include "ipam/hostroutes.h"
+#include "ipam/probe.h"
+#include "ipam/reclaim.h"
 
 #define OPT_REQUEST_TYPE "RequestAddressType"
 #define OPT_GATEWAY      "com.docker.network.gateway"
@@ -31,8 +34,8 @@ enum { MAX_EXPIRE_PER_REQUEST = 16 }; /* rows; bounds the work a request does fo
 const struct dp_schema ipam_config_schema = {
 	.noun = "config key",
 	.refuse_unknown = true,
-	.n_fields = 11,
-	.fields = (const struct dp_field[11]){
+	.n_fields = 14,
+	.fields = (const struct dp_field[14]){
 		DP_COMMON_FIELDS(struct ipam_config, "myipamplugin"),
 		DP_LIST(struct ipam_config, default_pools, "default-pools",
 			.def = "base=172.17.0.0/16,size=16 base=172.18.0.0/16,size=16 "
@@ -54,11 +57,23 @@ const struct dp_schema ipam_config_schema = {
 		DP_BOOL(struct ipam_config, swarm, "swarm", .def = "false",
 			.help = "this host is in a Swarm: after a crash its engine may ask again for what "
 				"it held, and must get it"),
+		DP_LIST(struct ipam_config, network_socket, "network-socket",
+			.def = DP_PEER_SOCKETS("mynetworkplugin", "network.sock"),
+			.help = "where network daemons may be found, wildcards allowed: they tell which "
+				"addresses are in use"),
+		DP_U32(struct ipam_config, reclaim_after, "reclaim-after", .min = 0, .max = 604800,
+		       .unit = "seconds", .def = "600",
+		       .help = "time after which a local address is released that no endpoint of the "
+			       "network daemon has; 0: never"),
+		DP_U32(struct ipam_config, conflict_rest, "conflict-rest", .min = 1, .max = 604800,
+		       .unit = "seconds", .def = "600",
+		       .help = "time for which an address is set aside that a probe found in use"),
 	},
 };
 
 struct pool_options {
 	const char *tenant;
+	const char *probe;
 };
 
 static const char *const engine_options[] = { "com.docker.network.", OPT_REQUEST_TYPE, NULL };
@@ -68,10 +83,13 @@ const struct dp_schema ipam_option_schema = {
 	.text_values = true,
 	.refuse_unknown = true,
 	.ignore = engine_options, /* Swarm leaves its own keys in the map */
-	.n_fields = 1,
-	.fields = (const struct dp_field[1]){
+	.n_fields = 2,
+	.fields = (const struct dp_field[2]){
 		DP_STR(struct pool_options, tenant, "tenant", .min = 1, .max = IPAM_TENANT_SIZE - 1,
 		       .help = "a book of its own: subnets of different tenants may overlap"),
+		DP_STR(struct pool_options, probe, "probe", .min = 1, .max = 16,
+		       .help = "time for which the network is asked whether an address is in use before "
+			       "a container gets it, such as `200ms`; default 0: it is not asked"),
 	},
 };
 
@@ -120,8 +138,15 @@ static int parse_lists(const struct ipam_config *c, struct ipam_driver *d, struc
 
 int ipam_config_check(const void *config, struct dp_error *err)
 {
-	struct ipam_driver d = { .config = config };
+	const struct ipam_config *c = config;
+	struct ipam_driver d = { .config = c };
 	int r = parse_lists(config, &d, err);
+
+	/* Else an address could be taken back from a request that waits. */
+	if (r == 0 && c->reclaim_after && c->reclaim_after <= c->common.deadline)
+		r = dp_error_set(err, DP_ERR_INVALID, -EINVAL,
+				 "reclaim-after: %u is not more than the deadline, %u seconds",
+				 c->reclaim_after, c->common.deadline);
 
 	free_lists(&d);
 	return r;
@@ -144,6 +169,10 @@ int ipam_driver_start(const void *config, struct dp_loop *loop, void **ret_ctx, 
 		r = ipam_state_open(c->common.state_dir, &d->state, err);
 	if (r == 0)
 		r = ipam_state_load(d->state, &d->space, err);
+	if (r == 0)
+		r = ipam_probe_open(d, err);
+	if (r == 0)
+		r = ipam_reclaim_open(d, err);
 	if (r < 0) {
 		ipam_driver_stop(d);
 		return r;
@@ -156,6 +185,8 @@ void ipam_driver_stop(void *ctx)
 {
 	struct ipam_driver *d = ctx;
 
+	ipam_reclaim_close(d);
+	ipam_probe_close(d);
 	ipam_space_free(d->space);
 	ipam_state_close(d->state);
 	free_lists(d);
@@ -203,6 +234,15 @@ void ipam_driver_reload(void *ctx)
 	d->n_touched = 0;
 	if (ipam_state_load(d->state, &d->space, &err) < 0)
 		dp_log_error("state cannot be read back, refusing requests until it can: %s", err.msg);
+}
+
+int ipam_driver_settle(struct ipam_driver *d, struct dp_error *err)
+{
+	int r = ipam_driver_flush(d, err);
+
+	if (r < 0)
+		ipam_driver_reload(d);
+	return r;
 }
 
 /* Every handler's first line: is there a model to work on? */
@@ -382,9 +422,9 @@ static int wanted_prefix(struct ipam_driver *d, const struct request_pool *rq, e
 }
 
 static int identify_pool(struct ipam_driver *d, const struct request_pool *rq,
-			 struct ipam_pool_id *ret_id, struct dp_error *err)
+			 struct ipam_pool_id *ret_id, uint32_t *ret_probe_ms, struct dp_error *err)
 {
-	struct pool_options opt = { .tenant = "" };
+	struct pool_options opt = { .tenant = "", .probe = "0" };
 	struct dp_prefix range = { .len = 0 };
 	struct dp_prefix pool;
 	enum ipam_book book;
@@ -395,6 +435,8 @@ static int identify_pool(struct ipam_driver *d, const struct request_pool *rq,
 				    "address space '%.64s' is neither local nor global", rq->space);
 	if (rq->options)
 		r = dp_schema_decode(&ipam_option_schema, rq->options, &opt, err);
+	if (r == 0)
+		r = ipam_probe_parse(opt.probe, ret_probe_ms, err);
 	if (r == 0)
 		r = wanted_prefix(d, rq, book, &pool, err);
 	if (r == 0 && rq->range && *rq->range)
@@ -411,13 +453,14 @@ static int on_request_pool(void *ctx, struct dp_call *call, const void *req, str
 	struct ipam_pool_grant grant;
 	const struct ipam_pool *known;
 	struct ipam_pool_id id;
+	uint32_t probe_ms;
 	bool swarm;
 	char name[IPAM_POOL_ID_SIZE];
 	char text[DP_PREFIX_STRLEN];
 	int r = ipam_driver_ready(d, err);
 
 	if (r == 0)
-		r = identify_pool(d, rq, &id, err);
+		r = identify_pool(d, rq, &id, &probe_ms, err);
 	if (r < 0)
 		return r;
 	swarm = is_swarm_request(d, id.book, rq->options);
@@ -426,8 +469,10 @@ static int on_request_pool(void *ctx, struct dp_call *call, const void *req, str
 				    &grant, err);
 	if (r < 0)
 		return r;
-	if (grant.new_pool)
+	if (grant.new_pool) {
 		ipam_pool_set_replayable(grant.pool, swarm);
+		ipam_pool_set_probe_ms(grant.pool, probe_ms);
+	}
 	if (grant.new_subnet)
 		r = ipam_state_add_subnet(d->state, ipam_pool_subnet(grant.pool), err);
 	if (r == 0)
@@ -523,13 +568,6 @@ static const struct dp_schema address_schema = {
 	},
 };
 
-static const char *option(const struct address_request *rq, const char *key)
-{
-	const char *v = rq->options ? json_string_value(json_object_get(rq->options, key)) : NULL;
-
-	return v ? v : "";
-}
-
 static int64_t wall_clock(void)
 {
 	return (int64_t)time(NULL);
@@ -595,9 +633,9 @@ static int pick(struct ipam_driver *d, struct ipam_pool *pool, bool is_gateway,
 	return ipam_driver_spoil(d, ipam_driver_touch(d, pool, err), err);
 }
 
-/* The address that was asked for. @ret_write: is its row to be written? */
+/* The address that was asked for. @ret_write: is its row to be written? @ret_is_new: nobody had it. */
 static int claim(struct ipam_driver *d, struct ipam_pool *pool, const struct dp_addr *addr,
-		 bool is_gateway, bool *ret_write, struct dp_error *err)
+		 bool is_gateway, bool *ret_write, bool *ret_is_new, struct dp_error *err)
 {
 	struct ipam_subnet *subnet = ipam_pool_subnet(pool);
 	struct ipam_lease lease;
@@ -617,22 +655,64 @@ static int claim(struct ipam_driver *d, struct ipam_pool *pool, const struct dp_
 		return ipam_driver_spoil(d, r, err);
 	if (r == 1 && is_gateway && lease.is_gateway && !lease.is_cooling &&
 	    lease.pool_id != ipam_pool_rowid(pool)) {
+		*ret_is_new = false;
 		*ret_write = false; /* the router of several pools on this subnet */
 		return ipam_driver_spoil(d, ipam_state_add_sharer(d->state, pool, addr, err), err);
 	}
 	claim.lease = r == 1 ? &lease : NULL;
 	*ret_write = true;
-	return ipam_pool_claim(pool, &claim, &result, err);
+	r = ipam_pool_claim(pool, &claim, &result, err);
+	*ret_is_new = r == 0 && result != IPAM_CLAIM_CONFIRMED;
+	return r;
+}
+
+int ipam_driver_pick(struct ipam_driver *d, struct ipam_pool *pool, struct dp_addr *ret_addr,
+		     struct dp_error *err)
+{
+	return pick(d, pool, false, ret_addr, err);
+}
+
+static const char *option(const json_t *options, const char *key)
+{
+	const char *v = json_string_value(json_object_get(options, key));
+
+	return v ? v : "";
+}
+
+int ipam_driver_record(struct ipam_driver *d, struct ipam_pool *pool, const struct dp_addr *addr,
+		       bool is_gateway, const json_t *options, struct dp_error *err)
+{
+	struct ipam_lease_row row = {
+		.lease = { .is_gateway = is_gateway,
+			   .pool_id = ipam_pool_rowid(pool),
+			   .generation = ipam_space_generation(d->space) },
+		.since = wall_clock(),
+		.mac = option(options, OPT_MAC),
+		.name = option(options, OPT_NAME),
+	};
+	int r = ipam_state_put_lease(d->state, ipam_pool_subnet(pool), addr, &row, err);
+
+	ipam_reclaim_confirm(d, ipam_pool_subnet(pool), addr);
+	return ipam_driver_spoil(d, r, err);
+}
+
+void ipam_driver_reply_address(struct dp_call *call, const struct dp_prefix *addr)
+{
+	char text[DP_PREFIX_STRLEN];
+
+	dp_call_reply(call, json_pack("{s:s, s:{}}", "Address", dp_prefix_format(addr, text), "Data"));
 }
 
 static int on_request_address(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
 {
 	const struct address_request *rq = req;
-	bool is_gateway = !strcmp(option(rq, OPT_REQUEST_TYPE), OPT_GATEWAY);
+	bool is_gateway = !strcmp(option(rq->options, OPT_REQUEST_TYPE), OPT_GATEWAY);
+	struct ipam_probe_subject subject = { .is_dynamic = !rq->address || !*rq->address,
+					      .options = rq->options };
 	struct ipam_driver *d = ctx;
 	struct dp_prefix answer;
 	struct ipam_pool *pool;
-	char text[DP_PREFIX_STRLEN];
+	bool is_new = true;
 	bool write = true;
 	int r = ipam_driver_ready(d, err);
 
@@ -641,29 +721,22 @@ static int on_request_address(void *ctx, struct dp_call *call, const void *req, 
 	if (r < 0)
 		return r;
 	answer.len = ipam_subnet_prefix(ipam_pool_subnet(pool))->len;
-	if (!rq->address || !*rq->address)
+	if (subject.is_dynamic)
 		r = pick(d, pool, is_gateway, &answer.addr, err);
 	else if (dp_addr_parse(rq->address, &answer.addr) < 0)
 		r = dp_error_set(err, DP_ERR_INVALID, -EINVAL, "'%s' is not an IP address", rq->address);
 	else
-		r = claim(d, pool, &answer.addr, is_gateway, &write, err);
+		r = claim(d, pool, &answer.addr, is_gateway, &write, &is_new, err);
+	if (r == 0 && write)
+		r = ipam_driver_record(d, pool, &answer.addr, is_gateway, rq->options, err);
 	if (r < 0)
 		return r;
-	if (write) {
-		struct ipam_lease_row row = {
-			.lease = { .is_gateway = is_gateway,
-				   .pool_id = ipam_pool_rowid(pool),
-				   .generation = ipam_space_generation(d->space) },
-			.since = wall_clock(),
-			.mac = option(rq, OPT_MAC),
-			.name = option(rq, OPT_NAME),
-		};
-
-		r = ipam_state_put_lease(d->state, ipam_pool_subnet(pool), &answer.addr, &row, err);
-		if (r < 0)
-			return ipam_driver_spoil(d, r, err);
+	if (is_new && ipam_probe_wanted(pool, is_gateway)) {
+		subject.pool = pool;
+		subject.addr = answer.addr;
+		return ipam_probe_begin(d, call, &subject, err);
 	}
-	dp_call_reply(call, json_pack("{s:s, s:{}}", "Address", dp_prefix_format(&answer, text), "Data"));
+	ipam_driver_reply_address(call, &answer);
 	return DP_STEP_DONE;
 }
 
@@ -702,6 +775,82 @@ static int release(struct ipam_driver *d, struct ipam_pool *pool, const struct d
 	return r < 0 ? r : 0;
 }
 
+int ipam_driver_release(struct ipam_driver *d, struct ipam_pool *pool, const struct dp_addr *addr,
+			struct dp_error *err)
+{
+	return ipam_driver_spoil(d, release(d, pool, addr, err), err);
+}
+
+/* The engine may release what was reclaimed from it long ago, and has another holder since: then the
+ * comparison with the endpoints decides. Return: 1 believe it; 0 do not; negative errno. */
+static int believe_release(struct ipam_driver *d, const struct ipam_subnet *subnet,
+			   const struct dp_addr *addr, struct dp_error *err)
+{
+	struct ipam_lease lease;
+	char text[DP_ADDR_STRLEN];
+	bool released;
+	int r = ipam_state_get_reclaimed(d->state, subnet, addr, &released, err);
+
+	if (r <= 0)
+		return r < 0 ? r : 1;
+	r = ipam_state_get_lease(d->state, subnet, addr, &lease, err);
+	if (r < 0)
+		return r;
+	if (released || r == 0 || lease.is_cooling) {
+		r = ipam_state_drop_reclaimed(d->state, subnet, addr, err);
+		return r < 0 ? r : 1;
+	}
+	dp_log_notice("address %s was reclaimed before: if this release is its present holder's, it "
+		      "will be reclaimed again",
+		      dp_addr_format(addr, text));
+	return ipam_state_put_reclaimed(d->state, subnet, addr, true, err);
+}
+
+int ipam_driver_reclaim(struct ipam_driver *d, struct ipam_pool *pool, const struct dp_addr *addr,
+			struct dp_error *err)
+{
+	const struct ipam_subnet *subnet = ipam_pool_subnet(pool);
+	bool released = false;
+	int r = ipam_state_get_reclaimed(d->state, subnet, addr, &released, err);
+
+	if (r >= 0 && released)
+		r = ipam_state_drop_reclaimed(d->state, subnet, addr, err);
+	else if (r >= 0)
+		r = ipam_state_put_reclaimed(d->state, subnet, addr, false, err);
+	if (r == 0)
+		r = release(d, pool, addr, err);
+	return ipam_driver_spoil(d, r, err);
+}
+
+int ipam_driver_set_aside(struct ipam_driver *d, struct ipam_pool *pool, const struct dp_addr *addr,
+			  struct dp_error *err)
+{
+	struct ipam_subnet *subnet = ipam_pool_subnet(pool);
+	int64_t released_at = wall_clock() + d->config->conflict_rest - d->config->cooldown;
+
+	ipam_subnet_rest(subnet, addr);
+	return ipam_driver_spoil(d, ipam_state_rest_lease(d->state, subnet, addr, released_at, err),
+				 err);
+}
+
+json_t *ipam_driver_probed(const struct ipam_driver *d)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; d->space && i < ipam_space_n_subnets(d->space, IPAM_LOCAL); i++) {
+		const struct ipam_subnet *s = ipam_space_subnet(d->space, IPAM_LOCAL, i);
+		char text[DP_PREFIX_STRLEN];
+		bool probed = false;
+
+		for (size_t k = 0; k < ipam_subnet_n_pools(s); k++)
+			probed = probed || ipam_pool_probe_ms(ipam_subnet_pool(s, k));
+		if (probed)
+			(void)json_array_append_new(list, json_string(dp_prefix_format(
+								  ipam_subnet_prefix(s), text)));
+	}
+	return list;
+}
+
 static int on_release_address(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
 {
 	const struct address_request *rq = req;
@@ -719,7 +868,10 @@ static int on_release_address(void *ctx, struct dp_call *call, const void *req, 
 		dp_log_debug("release of unknown address '%.64s'", rq->address ? rq->address : "");
 		return DP_STEP_DONE;
 	}
-	return ipam_driver_spoil(d, release(d, pool, &addr, err), err);
+	r = believe_release(d, ipam_pool_subnet(pool), &addr, err);
+	if (r == 1)
+		r = release(d, pool, &addr, err);
+	return ipam_driver_spoil(d, r, err);
 }
 
 const struct dp_route ipam_routes[] = {

@@ -24,12 +24,16 @@ struct ipam_config {
 	const char *global_default_pools; /* the same for the global space */
 	const char *default_pools_v6;     /* the same for IPv6, both spaces; "" = a ULA of our own */
 	uint32_t cooldown;                /* seconds a released address rests */
+	const char *network_socket;       /* where network daemons may be; see common/peer.h */
+	uint32_t reclaim_after;           /* seconds until an unused lease is released; 0 = never */
+	uint32_t conflict_rest;           /* seconds an address in use by others is set aside */
 	bool requires_mac_address;        /* ask the engine for the container's MAC */
 	bool swarm;                       /* the host is in a Swarm, whose engine may ask again */
 };
 
 extern const struct dp_schema ipam_config_schema;
 extern const struct dp_schema ipam_option_schema; /* --ipam-opt */
+extern const struct dp_route ipam_peer_routes[];  /* network daemons': reclaim.c */
 extern const struct dp_route ipam_routes[];
 
 /* ipam_config_check() - do the pool lists parse? For struct dp_daemon_spec. */

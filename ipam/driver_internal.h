@@ -28,6 +28,8 @@ struct ipam_driver {
 	struct ipam_pool **touched;   /* cursors to write at the flush */
 	size_t n_touched;
 	size_t max_touched;
+	struct ipam_reclaim *reclaim; /* reclaim.c */
+	struct ipam_probes *probes;   /* probe.c */
 	bool spoilt;                  /* a write of this turn failed */
 	struct dp_error spoilt_err;   /* why */
 };
@@ -45,5 +47,38 @@ DP_NODISCARD int ipam_driver_touch(struct ipam_driver *d, struct ipam_pool *pool
 
 /* ipam_driver_untouch() - @pool is about to go. */
 void ipam_driver_untouch(struct ipam_driver *d, const struct ipam_pool *pool);
+
+/* ipam_driver_settle() - work outside of a turn has changed something: make it durable; if that fails,
+ * memory is what the disk says. Return: as a flush. */
+DP_NODISCARD int ipam_driver_settle(struct ipam_driver *d, struct dp_error *err);
+
+/* ---- addresses; all but the last are parts of a request, and spoil the turn where a write fails ---- */
+
+/* ipam_driver_pick() - take a free address for a container. Return: as ipam_pool_pick(). */
+DP_NODISCARD int ipam_driver_pick(struct ipam_driver *d, struct ipam_pool *pool,
+				  struct dp_addr *ret_addr, struct dp_error *err);
+
+/* ipam_driver_record() - write the lease row of @addr. @options: of the request; may be NULL. */
+DP_NODISCARD int ipam_driver_record(struct ipam_driver *d, struct ipam_pool *pool,
+				    const struct dp_addr *addr, bool is_gateway,
+				    const json_t *options, struct dp_error *err);
+
+/* ipam_driver_release() - the holder gives @addr back. Unknown ones are ignored. */
+DP_NODISCARD int ipam_driver_release(struct ipam_driver *d, struct ipam_pool *pool,
+				     const struct dp_addr *addr, struct dp_error *err);
+
+/* ipam_driver_reclaim() - the same without the holder, whose release may still come. */
+DP_NODISCARD int ipam_driver_reclaim(struct ipam_driver *d, struct ipam_pool *pool,
+				     const struct dp_addr *addr, struct dp_error *err);
+
+/* ipam_driver_set_aside() - the held @addr is somebody else's: it rests for `conflict-rest`. */
+DP_NODISCARD int ipam_driver_set_aside(struct ipam_driver *d, struct ipam_pool *pool,
+				       const struct dp_addr *addr, struct dp_error *err);
+
+/* ipam_driver_reply_address() - the answer to RequestAddress. */
+void ipam_driver_reply_address(struct dp_call *call, const struct dp_prefix *addr);
+
+/* ipam_driver_probed() - the pools with probe=, as a new array of texts; NULL if memory ran out. */
+json_t *ipam_driver_probed(const struct ipam_driver *d);
 
 #endif

@@ -4,8 +4,11 @@ ipam_libipam_a_SOURCES = \
 	ipam/bitmap.c ipam/bitmap.h \
 	ipam/driver.c ipam/driver.h ipam/driver_internal.h \
 	ipam/hostroutes.c ipam/hostroutes.h \
+	ipam/peer.c ipam/peer.h \
 	ipam/pool.c ipam/pool.h \
 	ipam/pool_id.c ipam/pool_id.h \
+	ipam/probe.c ipam/probe.h \
+	ipam/reclaim.c ipam/reclaim.h \
 	ipam/space.c ipam/space.h \
 	ipam/state.c ipam/state.h
 

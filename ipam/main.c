@@ -7,7 +7,7 @@ int main(int argc, char **argv)
 {
 	static const struct dp_schema *const tables[] = { &ipam_option_schema, NULL };
 	static struct ipam_config config;
-	static const struct dp_route *const routes[] = { ipam_routes, NULL };
+	static const struct dp_route *const routes[] = { ipam_routes, ipam_peer_routes, NULL };
 	const struct dp_daemon_spec spec = {
 		.name = "myipamplugin",
 		.env_prefix = "MYIPAMPLUGIN_",

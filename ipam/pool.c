@@ -60,6 +60,7 @@ struct ipam_pool {
 	uint64_t first;             /* lower half of the first dynamic pick */
 	uint64_t last;              /* lower half of the last dynamic pick */
 	uint64_t cursor;            /* lower half where the next pick begins to look */
+	uint32_t probe_ms;          /* time to ask the segment; 0 = it is not asked */
 	bool replayable;            /* Swarm's: what it holds may be asked for again */
 };
 
@@ -485,6 +486,16 @@ void ipam_pool_set_generation(struct ipam_pool *pool, uint64_t generation)
 uint64_t ipam_pool_cursor(const struct ipam_pool *pool)
 {
 	return pool->cursor;
+}
+
+uint32_t ipam_pool_probe_ms(const struct ipam_pool *pool)
+{
+	return pool->probe_ms;
+}
+
+void ipam_pool_set_probe_ms(struct ipam_pool *pool, uint32_t ms)
+{
+	pool->probe_ms = ms;
 }
 
 bool ipam_pool_replayable(const struct ipam_pool *pool)

@@ -121,6 +121,10 @@ uint64_t ipam_pool_cursor(const struct ipam_pool *pool);
 bool ipam_pool_replayable(const struct ipam_pool *pool);
 void ipam_pool_set_replayable(struct ipam_pool *pool, bool replayable);
 
+/* ipam_pool_probe_ms() - how long the segment is asked before an address is handed out; 0 = not. */
+uint32_t ipam_pool_probe_ms(const struct ipam_pool *pool);
+void ipam_pool_set_probe_ms(struct ipam_pool *pool, uint32_t ms);
+
 /* ipam_pool_set_cursor() - bring the cursor back at start; any value is safe. */
 void ipam_pool_set_cursor(struct ipam_pool *pool, uint64_t cursor);
 

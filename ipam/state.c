@@ -34,7 +34,14 @@ static const char migration_1[] =
 	"CREATE TABLE sharer(subnet INTEGER, upper INTEGER, lower INTEGER, pool INTEGER,"
 	" PRIMARY KEY(subnet, upper, lower, pool)) WITHOUT ROWID;";
 
-static const char *const migrations[] = { migration_1 };
+/* reclaimed.released: 0 = taken back without the engine's doing, which may still release the address;
+ * 1 = such a release came when the address was another's already. */
+static const char migration_2[] =
+	"ALTER TABLE pool ADD COLUMN probe INTEGER NOT NULL DEFAULT 0;"
+	"CREATE TABLE reclaimed(subnet INTEGER, upper INTEGER, lower INTEGER,"
+	" released INTEGER NOT NULL, PRIMARY KEY(subnet, upper, lower)) WITHOUT ROWID;";
+
+static const char *const migrations[] = { migration_1, migration_2 };
 
 enum statement {
 	S_META_GET,
@@ -45,6 +52,7 @@ enum statement {
 	S_SUBNET_DEL_LEASES,
 	S_SUBNET_DEL_SHARERS,
 	S_SUBNET_DEL_POOLS,
+	S_SUBNET_DEL_RECLAIMED,
 	S_POOLS,
 	S_POOL_PUT,
 	S_POOL_DEL,
@@ -63,6 +71,11 @@ enum statement {
 	S_SHARER_DEL_POOL,
 	S_SHARER_FIRST,
 	S_LEASE_SET_POOL,
+	S_LEASES_HELD,
+	S_RECLAIMED_GET,
+	S_RECLAIMED_PUT,
+	S_RECLAIMED_DEL,
+	S_RECLAIMED_COUNT,
 	N_STATEMENTS,
 };
 
@@ -76,9 +89,10 @@ static const char *const sql[N_STATEMENTS] = {
 	[S_SUBNET_DEL_LEASES] = "DELETE FROM lease WHERE subnet = ?1",
 	[S_SUBNET_DEL_SHARERS] = "DELETE FROM sharer WHERE subnet = ?1",
 	[S_SUBNET_DEL_POOLS] = "DELETE FROM pool WHERE subnet = ?1",
-	[S_POOLS] = "SELECT id, subnet, name, generation, cursor, replayable FROM pool ORDER BY id",
-	[S_POOL_PUT] = "INSERT INTO pool(id, subnet, name, generation, cursor, replayable)"
-		       " VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT(id) DO UPDATE SET"
+	[S_SUBNET_DEL_RECLAIMED] = "DELETE FROM reclaimed WHERE subnet = ?1",
+	[S_POOLS] = "SELECT id, subnet, name, generation, cursor, replayable, probe FROM pool ORDER BY id",
+	[S_POOL_PUT] = "INSERT INTO pool(id, subnet, name, generation, cursor, replayable, probe)"
+		       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT(id) DO UPDATE SET"
 		       " generation = excluded.generation, cursor = excluded.cursor",
 	[S_POOL_DEL] = "DELETE FROM pool WHERE id = ?1",
 	[S_CHUNKS] = "SELECT upper, number, bits FROM chunk WHERE subnet = ?1",
@@ -109,12 +123,35 @@ static const char *const sql[N_STATEMENTS] = {
 			   " ORDER BY pool LIMIT 1",
 	[S_LEASE_SET_POOL] = "UPDATE lease SET pool = ?4"
 			     " WHERE subnet = ?1 AND upper = ?2 AND lower = ?3",
+	[S_LEASES_HELD] = "SELECT upper, lower FROM lease WHERE subnet = ?1"
+			  " AND (upper, lower) > (?2, ?3) AND released_at IS NULL AND gateway = 0"
+			  " ORDER BY upper, lower LIMIT ?4",
+	[S_RECLAIMED_GET] = "SELECT released FROM reclaimed"
+			    " WHERE subnet = ?1 AND upper = ?2 AND lower = ?3",
+	[S_RECLAIMED_PUT] = "INSERT OR REPLACE INTO reclaimed(subnet, upper, lower, released)"
+			    " VALUES(?1, ?2, ?3, ?4)",
+	[S_RECLAIMED_DEL] = "DELETE FROM reclaimed"
+			    " WHERE subnet = ?1 AND upper = ?2 AND lower = ?3",
+	[S_RECLAIMED_COUNT] = "SELECT count(*) FROM reclaimed",
 };
 
 struct ipam_state {
 	struct dp_store *store;
 	struct dp_stmt *stmts[N_STATEMENTS];
+	bool any_reclaimed; /* false spares each release a look */
 };
+
+static int count_reclaimed(struct ipam_state *state, struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[S_RECLAIMED_COUNT];
+	int r = dp_stmt_step(s, err);
+
+	if (r != 1)
+		return r;
+	state->any_reclaimed = dp_stmt_int(s, 0) > 0;
+	dp_stmt_reset(s);
+	return 0;
+}
 
 int ipam_state_open(const char *dir, struct ipam_state **ret_state, struct dp_error *err)
 {
@@ -131,6 +168,8 @@ int ipam_state_open(const char *dir, struct ipam_state **ret_state, struct dp_er
 	r = dp_store_open(dir, "myipamplugin.db", &schema, &state->store, err);
 	for (unsigned i = 0; r == 0 && i < N_STATEMENTS; i++)
 		r = dp_stmt_new(state->store, sql[i], &state->stmts[i], err);
+	if (r == 0)
+		r = count_reclaimed(state, err);
 	if (r < 0)
 		return r;
 	*ret_state = DP_TAKE_PTR(state);
@@ -236,6 +275,7 @@ int ipam_state_remove_subnet(struct ipam_state *state, int64_t subnet_id, struct
 {
 	static const enum statement all[] = { S_SUBNET_DEL_CHUNKS, S_SUBNET_DEL_LEASES,
 					      S_SUBNET_DEL_SHARERS, S_SUBNET_DEL_POOLS,
+					      S_SUBNET_DEL_RECLAIMED,
 					      S_SUBNET_DEL };
 	int r = 0;
 
@@ -257,6 +297,7 @@ int ipam_state_put_pool(struct ipam_state *state, const struct ipam_pool *pool, 
 	dp_stmt_bind_int(s, 4, (int64_t)ipam_pool_generation(pool));
 	dp_stmt_bind_int(s, 5, (int64_t)ipam_pool_cursor(pool));
 	dp_stmt_bind_int(s, 6, ipam_pool_replayable(pool));
+	dp_stmt_bind_int(s, 7, ipam_pool_probe_ms(pool));
 	return dp_stmt_exec(s, NULL, err);
 }
 
@@ -397,6 +438,60 @@ int ipam_state_next_of_pool(struct ipam_state *state, const struct ipam_pool *po
 	return 1;
 }
 
+int ipam_state_held(struct ipam_state *state, const struct ipam_subnet *subnet,
+		    const struct dp_addr *after, struct dp_addr *ret_addrs, int max,
+		    struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[S_LEASES_HELD];
+	int n = 0;
+	int r;
+
+	dp_stmt_bind_int(s, 1, ipam_subnet_id(subnet));
+	dp_stmt_bind_int(s, 2, after->family == AF_UNSPEC ? INT64_MIN : (int64_t)after->hi);
+	dp_stmt_bind_int(s, 3, after->family == AF_UNSPEC ? INT64_MIN : (int64_t)after->lo);
+	dp_stmt_bind_int(s, 4, max);
+	while ((r = dp_stmt_step(s, err)) == 1)
+		ret_addrs[n++] = read_addr(s, subnet);
+	return r < 0 ? r : n;
+}
+
+/* ---- reclaimed addresses ---- */
+
+int ipam_state_get_reclaimed(struct ipam_state *state, const struct ipam_subnet *subnet,
+			     const struct dp_addr *addr, bool *ret_released, struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[S_RECLAIMED_GET];
+	int r;
+
+	if (!state->any_reclaimed)
+		return 0;
+	bind_addr(s, subnet, addr);
+	r = dp_stmt_step(s, err);
+	if (r != 1)
+		return r;
+	*ret_released = dp_stmt_int(s, 0) != 0;
+	dp_stmt_reset(s);
+	return 1;
+}
+
+int ipam_state_put_reclaimed(struct ipam_state *state, const struct ipam_subnet *subnet,
+			     const struct dp_addr *addr, bool released, struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[S_RECLAIMED_PUT];
+
+	state->any_reclaimed = true;
+	bind_addr(s, subnet, addr);
+	dp_stmt_bind_int(s, 4, released);
+	return dp_stmt_exec(s, NULL, err);
+}
+
+int ipam_state_drop_reclaimed(struct ipam_state *state, const struct ipam_subnet *subnet,
+			      const struct dp_addr *addr, struct dp_error *err)
+{
+	bind_addr(state->stmts[S_RECLAIMED_DEL], subnet, addr);
+	return dp_stmt_exec(state->stmts[S_RECLAIMED_DEL], NULL, err);
+}
+
 /* ---- shared gateways ---- */
 
 int ipam_state_add_sharer(struct ipam_state *state, const struct ipam_pool *pool,
@@ -477,6 +572,7 @@ static int load_pools(struct ipam_state *state, struct ipam_space *space, struct
 		}
 		ipam_pool_set_cursor(pool, (uint64_t)dp_stmt_int(s, 4));
 		ipam_pool_set_replayable(pool, dp_stmt_int(s, 5) != 0);
+		ipam_pool_set_probe_ms(pool, (uint32_t)dp_stmt_int(s, 6));
 	}
 	return r;
 }

@@ -127,6 +127,31 @@ DP_NODISCARD int ipam_state_next_of_pool(struct ipam_state *state, const struct 
 					 const struct dp_addr *after, struct dp_addr *ret_addr, struct ipam_lease *ret_lease,
 					 struct dp_error *err);
 
+/**
+ * ipam_state_held() - the leases after @after that are held by something other than a gateway
+ * @after:     AF_UNSPEC: from the beginning
+ * @ret_addrs: out: at most @max, in an order of the rows' own
+ *
+ * Return: how many; negative errno of the store.
+ */
+DP_NODISCARD int ipam_state_held(struct ipam_state *state, const struct ipam_subnet *subnet,
+				 const struct dp_addr *after, struct dp_addr *ret_addrs, int max,
+				 struct dp_error *err);
+
+/*
+ * Addresses that were taken back without a release of the engine (reclaim.h). @released: such a
+ * release came afterwards. Return: 1 it is one of them; 0 it is not; negative errno of the store.
+ */
+DP_NODISCARD int ipam_state_get_reclaimed(struct ipam_state *state, const struct ipam_subnet *subnet,
+					  const struct dp_addr *addr, bool *ret_released,
+					  struct dp_error *err);
+DP_NODISCARD int ipam_state_put_reclaimed(struct ipam_state *state, const struct ipam_subnet *subnet,
+					  const struct dp_addr *addr, bool released,
+					  struct dp_error *err);
+DP_NODISCARD int ipam_state_drop_reclaimed(struct ipam_state *state,
+					   const struct ipam_subnet *subnet,
+					   const struct dp_addr *addr, struct dp_error *err);
+
 /*
  * Several pools on one subnet may name the same gateway, since it is the router of them all. The
  * lease row belongs to the first; the others are its sharers, and one of them inherits it.

@@ -14,9 +14,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/log.h"
 #include "common/parse.h"
+#include "common/peer.h"
 #include "netdriver/driver_internal.h"
 
 #define OPT_ENGINE "com.docker.network."
@@ -52,6 +54,10 @@ const struct dp_schema ndrv_config_schema = {
 		DP_STR(struct ndrv_config, sandbox_dir, "sandbox-dir", .def = "",
 		       .help = "where the containers' network namespaces are seen, for "
 			       "`attach=direct`; empty: where the engine says"),
+		DP_LIST(struct ndrv_config, ipam_socket, "ipam-socket",
+			.def = DP_PEER_SOCKETS("myipamplugin", "ipam.sock"),
+			.help = "where the IPAM daemon may be found, wildcards allowed: it is told when "
+				"endpoints are gone"),
 	},
 };
 
@@ -73,6 +79,8 @@ int ndrv_driver_start(const void *config, struct dp_loop *loop, void **ret_ctx, 
 	if (r == 0)
 		r = ndrv_host_open(c->sysctl_dir, strcmp(c->firewall, "off"), &d->host, err);
 	if (r == 0)
+		r = ndrv_peer_open(d, err);
+	if (r == 0)
 		r = ndrv_driver_watch(d, err); /* before looking, so that nothing is missed between */
 	if (r == 0)
 		r = ndrv_driver_load(d, err);
@@ -90,6 +98,7 @@ void ndrv_driver_stop(void *ctx)
 
 	dp_timer_disarm(d->loop, &d->repair);
 	ndrv_driver_unwatch(d);
+	ndrv_peer_close(d);
 	ndrv_registry_free(d->registry);
 	ndrv_host_close(d->host);
 	ndrv_store_close(d->store);
@@ -278,7 +287,9 @@ static int check_new_network(struct ndrv_driver *d, const struct ndrv_spec *spec
 	return r < 0 ? r : check_routed_overlap(d, spec, err);
 }
 
-static int add_network(struct ndrv_driver *d, const struct ndrv_spec *spec, struct dp_error *err)
+/* @aux: taken. */
+static int add_network(struct ndrv_driver *d, const struct ndrv_spec *spec, char **aux,
+		       struct dp_error *err)
 {
 	struct ndrv_network *n;
 	bool foreign_bridge;
@@ -289,6 +300,7 @@ static int add_network(struct ndrv_driver *d, const struct ndrv_spec *spec, stru
 		r = ndrv_network_add(d->registry, spec, mtu, &n, err);
 	if (r < 0)
 		return r;
+	n->aux = DP_TAKE_PTR(*aux);
 	if (foreign_bridge) {
 		n->segment->foreign_bridge = true;
 		ndrv_segment_set_bridge(n->segment, spec->parent);
@@ -302,6 +314,7 @@ static int on_create_network(void *ctx, struct dp_call *call, const void *req, s
 	struct ndrv_driver *d = ctx;
 	const struct ndrv_network *known;
 	struct ndrv_spec spec;
+	auto_free char *aux = NULL;
 	struct create *c;
 	int r = ndrv_driver_ready(d, err);
 
@@ -309,6 +322,8 @@ static int on_create_network(void *ctx, struct dp_call *call, const void *req, s
 		r = ndrv_id_check("network", rq->id, err);
 	if (r == 0)
 		r = ndrv_spec_decode(rq, d->config->parent, &spec, err);
+	if (r == 0)
+		r = ndrv_aux_decode(rq, &aux, err);
 	if (r < 0)
 		return r;
 	known = ndrv_network_find(d->registry, spec.id);
@@ -325,7 +340,7 @@ static int on_create_network(void *ctx, struct dp_call *call, const void *req, s
 	memcpy(c->id, spec.id, sizeof c->id);
 	ndrv_tx_init(&c->tx, d->host);
 	dp_call_then(call, create_step_build, c, create_done);
-	r = add_network(d, &spec, err);
+	r = add_network(d, &spec, &aux, err);
 	return r < 0 ? r : DP_STEP_AGAIN;
 }
 
@@ -646,6 +661,7 @@ static int add_endpoint(struct ndrv_driver *d, struct ndrv_network *n, const cha
 	}
 	e->mac_given = spec->mac_given;
 	memcpy(e->mac, spec->mac, sizeof e->mac);
+	e->since = (int64_t)time(NULL);
 	return ndrv_driver_spoil(d, ndrv_store_put_endpoint(d->store, e, err), err);
 }
 

@@ -27,12 +27,14 @@ struct ndrv_config {
 	const char *firewall;           /* auto, off */
 	const char *sysctl_dir;         /* where /proc/sys is writable */
 	const char *attach;             /* move, direct: for networks that do not say */
+	const char *ipam_socket;        /* where the IPAM daemon may be; see common/peer.h */
 	const char *sandbox_dir;        /* where namespaces of containers are seen; "" = as told */
 };
 
 extern const struct dp_schema ndrv_config_schema;
 extern const struct dp_route ndrv_routes[];          /* the engine's methods */
 extern const struct dp_route ndrv_operator_routes[]; /* people's: operator.c */
+extern const struct dp_route ndrv_peer_routes[];     /* the IPAM daemon's: peer.c */
 extern const struct dp_command ndrv_commands[];      /* what calls those */
 
 /**

@@ -4,7 +4,8 @@
 
 /*
  * What the daemon's own files share: the one object behind all requests. driver.c answers the
- * engine; reconcile.c keeps host and records together; operator.c answers people.
+ * engine; reconcile.c keeps host and records together; operator.c answers people, peer.c
+ * the IPAM daemon.
  */
 
 #include "netdriver/driver.h"
@@ -29,6 +30,7 @@ struct ndrv_driver {
 	char complaint[600];            /* last warning of a repair */
 	struct ndrv_report report;
 	struct ndrv_rtnl_watch *watch;
+	struct ndrv_peer *peer;         /* what is shared with the IPAM daemon */
 	bool heal_pending;              /* an event asked for the repair that is armed */
 	uint64_t heal_wait_ms;          /* how long the last event waited for it */
 	uint64_t healed_ms;             /* when an event was last answered with a repair */
@@ -80,5 +82,18 @@ DP_NODISCARD int ndrv_driver_take_down(struct ndrv_driver *d, struct ndrv_networ
 /* The links are gone: the records follow. */
 int ndrv_driver_forget_network(struct ndrv_driver *d, struct ndrv_network *n, struct dp_error *err);
 int ndrv_driver_forget_endpoint(struct ndrv_driver *d, struct ndrv_endpoint *e, struct dp_error *err);
+
+/* ---- peer.c ---- */
+
+/* ndrv_peer_open() - to be called before anything is loaded. Return: 0; -ENOMEM. */
+DP_NODISCARD int ndrv_peer_open(struct ndrv_driver *d, struct dp_error *err);
+void ndrv_peer_close(struct ndrv_driver *d); /* no call may be under way */
+
+/* ndrv_peer_dropped() - an endpoint is gone without the engine's doing: the IPAM daemon is soon asked
+ * to compare its leases. */
+void ndrv_peer_dropped(struct ndrv_driver *d);
+
+/* ndrv_peer_n_thefts() - claims that were heard to addresses of our endpoints. */
+uint64_t ndrv_peer_n_thefts(const struct ndrv_driver *d);
 
 #endif

@@ -11,7 +11,9 @@ netdriver_libnetdriver_a_SOURCES = \
 	netdriver/network.c netdriver/network.h \
 	netdriver/operator.c \
 	netdriver/options.c netdriver/options.h \
+	netdriver/peer.c \
 	netdriver/plan.c netdriver/plan.h \
+	netdriver/probe.c netdriver/probe.h \
 	netdriver/reconcile.c \
 	netdriver/rtnl.c netdriver/rtnl.h netdriver/rtnl_internal.h \
 	netdriver/rtnl_addr.c \

@@ -8,7 +8,8 @@ int main(int argc, char **argv)
 {
 	static const struct dp_schema *const tables[] = { &ndrv_option_schema, NULL };
 	static struct ndrv_config config;
-	static const struct dp_route *const routes[] = { ndrv_routes, ndrv_operator_routes, NULL };
+	static const struct dp_route *const routes[] = { ndrv_routes, ndrv_operator_routes,
+							 ndrv_peer_routes, NULL };
 	const struct dp_daemon_spec spec = {
 		.name = "mynetworkplugin",
 		.env_prefix = "MYNETWORKPLUGIN_",

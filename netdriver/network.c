@@ -244,6 +244,7 @@ void ndrv_network_remove(struct ndrv_registry *registry, struct ndrv_network *ne
 	ndrv_table_remove(&registry->networks_by_id, &network->by_id);
 	network->segment->n_wanted -= network->state != NDRV_DELETING;
 	segment_leave(registry, network->segment);
+	free(network->aux);
 	free(network);
 }
 
@@ -330,6 +331,44 @@ int ndrv_endpoint_set_addresses(struct ndrv_endpoint *endpoint, const struct dp_
 	if (file_address(endpoint, &endpoint->by_addr4, &endpoint->addr4) < 0)
 		return -ENOMEM;
 	return file_address(endpoint, &endpoint->by_addr6, &endpoint->addr6);
+}
+
+/* Puts @e where it belongs among the @n smallest ids that were seen. */
+static size_t insert(const struct ndrv_endpoint **page, size_t n, size_t max,
+		     const struct ndrv_endpoint *e)
+{
+	size_t lo = 0;
+	size_t hi = n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (strcmp(page[mid]->id, e->id) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo == max)
+		return n;
+	if (n < max)
+		n++;
+	memmove(&page[lo + 1], &page[lo], (n - 1 - lo) * sizeof(const struct ndrv_endpoint *));
+	page[lo] = e;
+	return n;
+}
+
+size_t ndrv_endpoint_page(const struct ndrv_registry *registry, const char *after,
+			  const struct ndrv_endpoint **ret_page, size_t max)
+{
+	size_t n = 0;
+
+	for (const struct ndrv_network *w = registry->networks; w; w = w->next) {
+		for (const struct ndrv_endpoint *e = w->endpoints; e; e = e->next) {
+			if (strcmp(e->id, after) > 0)
+				n = insert(ret_page, n, max, e);
+		}
+	}
+	return n;
 }
 
 struct ndrv_endpoint *ndrv_endpoint_by_address(const struct ndrv_network *network,

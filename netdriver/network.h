@@ -67,6 +67,7 @@ struct ndrv_network {
 	struct ndrv_spec spec;          /* as asked for */
 	enum ndrv_state state;          /* see ndrv_network_set_state() */
 	uint32_t mtu;                   /* bytes, resolved */
+	char *aux;                      /* auxiliary addresses, blanks between; owned; NULL = none */
 	struct ndrv_segment *segment;
 	struct ndrv_endpoint *endpoints;
 	struct ndrv_table addresses;    /* of its endpoints */
@@ -91,6 +92,7 @@ struct ndrv_endpoint {
 	bool detached;                  /* by Leave, or not joined yet with attach=direct: has no link,
 					 * and is not dead for that */
 	bool direct;                    /* its container end was made in the container */
+	int64_t since;                  /* seconds since 1970: created; 0 = before that was noted */
 	char *sysctls;                  /* for attach=direct, until joined; NULL = none */
 	char link[NDRV_IFNAME_BUF];     /* host end */
 	char peer[NDRV_IFNAME_BUF];     /* container end before it is moved */
@@ -164,6 +166,18 @@ DP_NODISCARD int ndrv_endpoint_set_addresses(struct ndrv_endpoint *endpoint,
 
 /* ndrv_endpoint_find() - by id; NULL if unknown. */
 struct ndrv_endpoint *ndrv_endpoint_find(const struct ndrv_registry *registry, const char *id);
+
+/**
+ * ndrv_endpoint_page() - the endpoints whose ids follow @after in order, for answers in pages
+ * @after:   id; "" = from the beginning
+ * @ret_page: out: borrowed, at most @max of them, by id
+ *
+ * An endpoint that lives through all calls is in one of the pages. O(endpoints).
+ *
+ * Return: how many.
+ */
+size_t ndrv_endpoint_page(const struct ndrv_registry *registry, const char *after,
+			  const struct ndrv_endpoint **ret_page, size_t max);
 
 /* ndrv_endpoint_by_address() - an endpoint of @network that has @addr; NULL if none. */
 struct ndrv_endpoint *ndrv_endpoint_by_address(const struct ndrv_network *network,

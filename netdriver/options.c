@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "common/cleanup.h"
 #include "netdriver/ifname.h"
 #include "netdriver/options.h"
 
@@ -87,13 +89,17 @@ static const struct dp_schema envelope_schema = {
 struct ipam_data {
 	const char *pool;
 	const char *gateway;
+	const char *space;
+	json_t *aux; /* name → address with length */
 };
 
 static const struct dp_schema ipam_data_schema = {
-	.n_fields = 2,
-	.fields = (const struct dp_field[2]){
+	.n_fields = 4,
+	.fields = (const struct dp_field[4]){
 		DP_STR(struct ipam_data, pool, "Pool", .max = DP_PREFIX_STRLEN),
 		DP_STR(struct ipam_data, gateway, "Gateway", .max = DP_PREFIX_STRLEN),
+		DP_STR(struct ipam_data, space, "AddressSpace"),
+		DP_OBJ(struct ipam_data, aux, "AuxAddresses"),
 	},
 };
 
@@ -168,9 +174,56 @@ static int decode_subnets(const json_t *list, struct ndrv_spec *spec, struct dp_
 			return dp_error_set(err, DP_ERR_INVALID, -EINVAL, "Gateway: '%s' is no prefix",
 					    data.gateway);
 		s->pool = dp_prefix_masked(&s->pool);
+		s->local_book = data.space && !strcmp(data.space, "local");
 		spec->n_subnets++;
 	}
 	return 0;
+}
+
+/* Appends the addresses of @map to the text @aux. */
+static int append_aux(json_t *map, char **aux, struct dp_error *err)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(map, name, value) {
+		const char *text = json_string_value(value);
+		char buf[DP_ADDR_STRLEN];
+		struct dp_prefix p;
+		char *longer;
+
+		if (!text || dp_prefix_parse(text, &p) < 0)
+			return dp_error_set(err, DP_ERR_INVALID, -EINVAL,
+					    "AuxAddresses: %.64s: '%.64s' is no address with length",
+					    name, text ? text : "");
+		if (asprintf(&longer, "%s%s%s", *aux ? *aux : "", *aux ? " " : "",
+			     dp_addr_format(&p.addr, buf)) < 0)
+			return dp_error_oom(err);
+		free(*aux);
+		*aux = longer;
+	}
+	return 0;
+}
+
+int ndrv_aux_decode(const struct ndrv_network_request *rq, char **ret_aux, struct dp_error *err)
+{
+	const json_t *const lists[] = { rq->ipv4, rq->ipv6 };
+	auto_free char *aux = NULL;
+	int r = 0;
+
+	for (unsigned l = 0; l < DP_ARRAY_LEN(lists); l++) {
+		for (size_t i = 0; r == 0 && i < json_array_size(lists[l]); i++) {
+			struct ipam_data data = { .pool = NULL };
+
+			r = dp_schema_decode(&ipam_data_schema, json_array_get(lists[l], i), &data,
+					     err);
+			if (r == 0)
+				r = append_aux(data.aux, &aux, err);
+		}
+	}
+	if (r == 0)
+		*ret_aux = DP_TAKE_PTR(aux);
+	return r;
 }
 
 static enum ndrv_mode default_mode(const struct ndrv_spec *spec)

@@ -39,6 +39,7 @@ enum ndrv_attach {
 struct ndrv_subnet {
 	struct dp_prefix pool;    /* masked */
 	struct dp_prefix gateway; /* address with the pool's length; AF_UNSPEC = none */
+	bool local_book;          /* its address space is "local": that of our IPAM daemon */
 };
 
 /* A plain value, comparable with ndrv_spec_equal(). */
@@ -80,7 +81,16 @@ struct ndrv_network_request {
 DP_NODISCARD int ndrv_spec_decode(const struct ndrv_network_request *rq, const char *default_parent,
 				  struct ndrv_spec *ret_spec, struct dp_error *err);
 
-/* ndrv_spec_equal() - do they ask for the same network? */
+/**
+ * ndrv_aux_decode() - the auxiliary addresses of a request, which IPAM holds for others
+ * @ret_aux: out: addresses with blanks between; NULL if there are none; freed by the caller
+ *
+ * Return: 0; -EINVAL (DP_ERR_INVALID) one is no address; -ENOMEM.
+ */
+DP_NODISCARD int ndrv_aux_decode(const struct ndrv_network_request *rq, char **ret_aux,
+				 struct dp_error *err);
+
+/* ndrv_spec_equal() - do they ask for the same network? Whose book its subnets are in is no matter. */
 bool ndrv_spec_equal(const struct ndrv_spec *a, const struct ndrv_spec *b);
 
 /**

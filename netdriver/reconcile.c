@@ -157,6 +157,7 @@ static int drop_dead_endpoints(struct ndrv_driver *d, struct ndrv_network *n, st
 			continue;
 		dp_log_info("endpoint %.12s dropped: its link is gone", e->id);
 		d->report.dropped++;
+		ndrv_peer_dropped(d);
 		r = ndrv_host_doom_endpoint(d->host, e);
 		if (r == 0)
 			r = ndrv_driver_forget_endpoint(d, e, err);

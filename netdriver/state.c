@@ -26,7 +26,12 @@ static const char migration_1[] =
 static const char migration_2[] =
 	"ALTER TABLE network ADD COLUMN attach TEXT NOT NULL DEFAULT '';";
 
-static const char *const migrations[] = { migration_1, migration_2 };
+static const char migration_3[] =
+	"ALTER TABLE network ADD COLUMN aux TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE subnet ADD COLUMN local_book INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE endpoint ADD COLUMN since INTEGER NOT NULL DEFAULT 0;";
+
+static const char *const migrations[] = { migration_1, migration_2, migration_3 };
 
 const struct dp_store_schema ndrv_state_schema = {
 	.application_id = 0x6d6e7470, /* "mntp" */
@@ -57,18 +62,20 @@ static const char *const sql[N_STATEMENTS] = {
 			  " VALUES(?1, ?2, ?3)",
 	[S_SEGMENT_DEL] = "DELETE FROM segment WHERE key = ?1",
 	[S_NETWORKS] = "SELECT id, state, mode, parent, vlan, mtu_asked, mtu, bridge, iface_prefix,"
-		       " gwbridge, internal, ipv6, attach FROM network",
+		       " gwbridge, internal, ipv6, attach, aux FROM network",
 	[S_NETWORK_PUT] = "INSERT OR REPLACE INTO network(id, state, mode, parent, vlan, mtu_asked,"
-			  " mtu, bridge, iface_prefix, gwbridge, internal, ipv6, attach)"
-			  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+			  " mtu, bridge, iface_prefix, gwbridge, internal, ipv6, attach, aux)"
+			  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
 	[S_NETWORK_DEL] = "DELETE FROM network WHERE id = ?1",
-	[S_SUBNETS] = "SELECT pool, gateway FROM subnet WHERE network = ?1 ORDER BY number",
-	[S_SUBNET_PUT] = "INSERT OR REPLACE INTO subnet(network, number, pool, gateway)"
-			 " VALUES(?1, ?2, ?3, ?4)",
+	[S_SUBNETS] = "SELECT pool, gateway, local_book FROM subnet WHERE network = ?1 ORDER BY number",
+	[S_SUBNET_PUT] = "INSERT OR REPLACE INTO subnet(network, number, pool, gateway, local_book)"
+			 " VALUES(?1, ?2, ?3, ?4, ?5)",
 	[S_SUBNET_DEL] = "DELETE FROM subnet WHERE network = ?1",
-	[S_ENDPOINTS] = "SELECT id, network, state, address4, address6, mac, mac_given FROM endpoint",
+	[S_ENDPOINTS] = "SELECT id, network, state, address4, address6, mac, mac_given, since"
+			" FROM endpoint",
 	[S_ENDPOINT_PUT] = "INSERT OR REPLACE INTO endpoint(id, network, state, address4, address6,"
-			   " mac, mac_given, link) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+			   " mac, mac_given, link, since)"
+			   " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
 	[S_ENDPOINT_DEL] = "DELETE FROM endpoint WHERE id = ?1",
 	[S_ENDPOINT_DEL_ALL] = "DELETE FROM endpoint WHERE network = ?1",
 };
@@ -141,6 +148,7 @@ static int put_subnets(struct ndrv_state_store *store, const struct ndrv_spec *s
 		dp_stmt_bind_int(s, 2, i);
 		dp_stmt_bind_text(s, 3, prefix_text(&spec->subnets[i].pool, pool));
 		dp_stmt_bind_text(s, 4, prefix_text(&spec->subnets[i].gateway, gateway));
+		dp_stmt_bind_int(s, 5, spec->subnets[i].local_book);
 		r = dp_stmt_exec(s, NULL, err);
 		if (r < 0)
 			return r;
@@ -179,6 +187,7 @@ int ndrv_store_put_network(struct ndrv_state_store *store, const struct ndrv_net
 	dp_stmt_bind_int(s, 11, spec->internal);
 	dp_stmt_bind_int(s, 12, spec->ipv6);
 	dp_stmt_bind_text(s, 13, ndrv_attach_name(spec->attach));
+	dp_stmt_bind_text(s, 14, network->aux ? network->aux : "");
 	r = dp_stmt_exec(s, NULL, err);
 	if (r == 0)
 		r = put_subnets(store, spec, err);
@@ -227,6 +236,7 @@ int ndrv_store_put_endpoint(struct ndrv_state_store *store, const struct ndrv_en
 	dp_stmt_bind_text(s, 6, mac);
 	dp_stmt_bind_int(s, 7, endpoint->mac_given);
 	dp_stmt_bind_text(s, 8, endpoint->link);
+	dp_stmt_bind_int(s, 9, endpoint->since);
 	return dp_stmt_exec(s, NULL, err);
 }
 
@@ -276,6 +286,7 @@ static int load_subnets(struct ndrv_state_store *store, struct ndrv_spec *spec, 
 			dp_stmt_reset(s);
 			return bad_row(err, "subnet", spec->id);
 		}
+		subnet->local_book = dp_stmt_int(s, 2) != 0;
 		spec->n_subnets++;
 	}
 	return r;
@@ -327,9 +338,15 @@ static int load_network(struct ndrv_state_store *store, struct dp_stmt *s,
 		r = ndrv_network_add(registry, &spec, (uint32_t)dp_stmt_int(s, 6), &network, err);
 	if (r == 0)
 		r = load_segment(store, network->segment, err);
-	if (r == 0)
-		ndrv_network_set_state(network, state);
-	return r;
+	if (r < 0)
+		return r;
+	ndrv_network_set_state(network, state);
+	if (*dp_stmt_text(s, 13)) {
+		network->aux = strdup(dp_stmt_text(s, 13));
+		if (!network->aux)
+			return dp_error_oom(err);
+	}
+	return 0;
 }
 
 static int load_endpoint(struct dp_stmt *s, struct ndrv_registry *registry, struct dp_error *err)
@@ -352,6 +369,7 @@ static int load_endpoint(struct dp_stmt *s, struct ndrv_registry *registry, stru
 	if (ndrv_endpoint_set_addresses(e, &addr4, &addr6) < 0)
 		return dp_error_oom(err);
 	e->mac_given = dp_stmt_int(s, 6) != 0;
+	e->since = dp_stmt_int(s, 7);
 	return 0;
 }
 
