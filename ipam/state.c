@@ -43,6 +43,12 @@ static const char migration_2[] =
 
 static const char *const migrations[] = { migration_1, migration_2 };
 
+const struct dp_store_schema ipam_state_schema = {
+	.application_id = 0x6d69706d, /* "mipm" */
+	.migrations = migrations,
+	.n_migrations = DP_ARRAY_LEN(migrations),
+};
+
 enum statement {
 	S_META_GET,
 	S_META_PUT,
@@ -155,17 +161,12 @@ static int count_reclaimed(struct ipam_state *state, struct dp_error *err)
 
 int ipam_state_open(const char *dir, struct ipam_state **ret_state, struct dp_error *err)
 {
-	static const struct dp_store_schema schema = {
-		.application_id = 0x6d69706d, /* "mipm" */
-		.migrations = migrations,
-		.n_migrations = DP_ARRAY_LEN(migrations),
-	};
 	DP_CLEANUP(ipam_state_closep) struct ipam_state *state = calloc(1, sizeof *state);
 	int r;
 
 	if (!state)
 		return dp_error_oom(err);
-	r = dp_store_open(dir, "myipamplugin.db", &schema, &state->store, err);
+	r = dp_store_open(dir, "myipamplugin.db", &ipam_state_schema, &state->store, err);
 	for (unsigned i = 0; r == 0 && i < N_STATEMENTS; i++)
 		r = dp_stmt_new(state->store, sql[i], &state->stmts[i], err);
 	if (r == 0)

@@ -20,6 +20,8 @@
 
 struct ipam_state;
 
+extern const struct dp_store_schema ipam_state_schema; /* version and migrations of the file */
+
 /* A lease row with what only people look at. Texts are borrowed for the call. */
 struct ipam_lease_row {
 	struct ipam_lease lease; /* what decisions depend on */

@@ -31,8 +31,8 @@ static const char *const firewall_modes[] = { "auto", "off", NULL };
 const struct dp_schema ndrv_config_schema = {
 	.noun = "config key",
 	.refuse_unknown = true,
-	.n_fields = 12,
-	.fields = (const struct dp_field[12]){
+	.n_fields = 13,
+	.fields = (const struct dp_field[13]){
 		DP_COMMON_FIELDS(struct ndrv_config, "mynetworkplugin"),
 		DP_STR(struct ndrv_config, scope, "scope", .choices = scopes, .def = "local",
 		       .help = "`global`: networks belong to a Swarm and its leader allocates for all "

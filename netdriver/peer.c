@@ -283,10 +283,12 @@ static int on_probe(void *ctx, struct dp_call *call, const void *req, struct dp_
 static struct ndrv_endpoint *holder(const struct ndrv_registry *registry, const char *bridge,
 				    const struct dp_addr *addr)
 {
+	const struct ndrv_segment *segment = ndrv_segment_by_bridge(registry, bridge);
+
 	for (const struct ndrv_network *n = ndrv_registry_networks(registry); n; n = n->next) {
 		bool here = false;
 
-		if (strcmp(n->segment->bridge, bridge))
+		if (n->segment != segment)
 			continue;
 		for (unsigned i = 0; i < n->spec.n_subnets; i++)
 			here = here || dp_prefix_has_addr(&n->spec.subnets[i].pool, addr);

@@ -399,21 +399,68 @@ static void the_ula_is_drawn_once_and_kept(void **state)
 
 static void tamper(const char *sql)
 {
-	static const struct dp_store_schema any = { .application_id = 0x6d69706d,
-						    .n_migrations = 1 };
 	struct dp_error err = DP_ERROR_INIT;
 	struct dp_store *raw = NULL;
 	struct dp_stmt *stmt = NULL;
 
 	ipam_state_close(state_db);
 	state_db = NULL;
-	assert_ok(dp_store_open(dir, "myipamplugin.db", &any, &raw, &err), &err);
+	assert_ok(dp_store_open(dir, "myipamplugin.db", &ipam_state_schema, &raw, &err), &err);
 	assert_ok(dp_stmt_new(raw, sql, &stmt, &err), &err);
 	assert_ok(dp_stmt_exec(stmt, NULL, &err), &err);
 	assert_ok(dp_store_commit(raw, &err), &err);
 	dp_stmt_free(stmt);
 	dp_store_close(raw);
 	open_state();
+}
+
+static void held_leases_are_walked_in_pages_without_gateways_and_resting_ones(void **state)
+{
+	static const char *const texts[] = { "10.1.0.5", "10.1.0.6", "10.1.0.9", "10.1.1.0" };
+	struct ipam_pool *pool = request_pool("local/10.1.0.0/16");
+	struct dp_addr after = { .family = AF_UNSPEC };
+	struct dp_addr resting = addr_of("10.1.0.7");
+	struct dp_error err = DP_ERROR_INIT;
+	struct dp_addr page[3];
+
+	(void)state;
+	for (size_t i = 0; i < DP_ARRAY_LEN(texts); i++)
+		claim(pool, texts[i]);
+	claim(pool, "10.1.0.7");
+	ipam_subnet_rest(ipam_pool_subnet(pool), &resting);
+	assert_ok(ipam_state_rest_lease(state_db, ipam_pool_subnet(pool), &resting, 1, &err), &err);
+	assert_int_equal(ipam_state_held(state_db, ipam_pool_subnet(pool), &after, page, 3, &err), 3);
+	for (size_t i = 0; i < 3; i++) {
+		struct dp_addr want = addr_of(texts[i]);
+
+		assert_int_equal(dp_addr_cmp(&page[i], &want), 0);
+	}
+	after = page[2];
+	assert_int_equal(ipam_state_held(state_db, ipam_pool_subnet(pool), &after, page, 3, &err), 1);
+	after = addr_of(texts[3]);
+	assert_int_equal(dp_addr_cmp(&page[0], &after), 0);
+}
+
+static void a_reclaimed_address_is_remembered_until_it_is_dropped(void **state)
+{
+	struct ipam_subnet *subnet = ipam_pool_subnet(request_pool("local/10.1.0.0/16"));
+	struct dp_addr addr = addr_of("10.1.0.5");
+	struct dp_error err = DP_ERROR_INIT;
+	bool released = true;
+
+	(void)state;
+	assert_int_equal(ipam_state_get_reclaimed(state_db, subnet, &addr, &released, &err), 0);
+	assert_ok(ipam_state_put_reclaimed(state_db, subnet, &addr, false, &err), &err);
+	flush();
+	ipam_state_close(state_db);
+	open_state();
+	assert_int_equal(ipam_state_get_reclaimed(state_db, subnet, &addr, &released, &err), 1);
+	assert_false(released);
+	assert_ok(ipam_state_put_reclaimed(state_db, subnet, &addr, true, &err), &err);
+	assert_int_equal(ipam_state_get_reclaimed(state_db, subnet, &addr, &released, &err), 1);
+	assert_true(released);
+	assert_ok(ipam_state_drop_reclaimed(state_db, subnet, &addr, &err), &err);
+	assert_int_equal(ipam_state_get_reclaimed(state_db, subnet, &addr, &released, &err), 0);
 }
 
 static void rows_that_contradict_each_other_are_refused(void **state)
@@ -423,7 +470,7 @@ static void rows_that_contradict_each_other_are_refused(void **state)
 		const char *part;
 	} cases[] = {
 		{ "UPDATE pool SET name = 'local/10.1.0.0/99'", "pool row" },
-		{ "INSERT INTO pool SELECT id + 100, subnet + 1, 'local/10.1.0.0/17', 1, 0, 0 FROM pool",
+		{ "INSERT INTO pool SELECT id + 100, subnet + 1, 'local/10.1.0.0/17', 1, 0, 0, 0 FROM pool",
 		  "pool row" },
 		{ "UPDATE chunk SET bits = x'00'", "bitmap of subnet" },
 		{ "UPDATE chunk SET number = number + 1000000", "bitmap of subnet" },
@@ -482,6 +529,8 @@ int main(void)
 		TEST(the_leases_of_a_pool_are_walked_once_each),
 		TEST(a_shared_gateway_is_inherited_by_one_sharer_after_another),
 		TEST(the_ula_is_drawn_once_and_kept),
+		TEST(held_leases_are_walked_in_pages_without_gateways_and_resting_ones),
+		TEST(a_reclaimed_address_is_remembered_until_it_is_dropped),
 		TEST(rows_that_contradict_each_other_are_refused),
 		TEST(a_bad_ula_is_refused),
 	};

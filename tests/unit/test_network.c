@@ -358,6 +358,31 @@ static void a_thousand_endpoints_are_all_found(void **state)
 	assert_int_equal(n->n_endpoints, 500);
 }
 
+static void endpoints_come_in_pages_by_id_whatever_their_network(void **state)
+{
+	struct ndrv_network *networks[] = { add_l2("aaa", 1), add_l2("bbb", 2), add_l2("ccc", 3) };
+	const struct ndrv_endpoint *page[7];
+	char after[NDRV_ID_SIZE] = "";
+	unsigned seen = 0;
+	char id[16];
+	size_t n;
+
+	(void)state;
+	for (unsigned i = 0; i < 100; i++) {
+		(void)snprintf(id, sizeof id, "e%02u", i * 37 % 100);
+		(void)add_endpoint(networks[i % 3], id);
+	}
+	while ((n = ndrv_endpoint_page(registry, after, page, 7))) {
+		for (size_t i = 0; i < n; i++, seen++) {
+			(void)snprintf(id, sizeof id, "e%02u", seen);
+			assert_string_equal(page[i]->id, id);
+		}
+		assert_true(n == 7 || seen == 100);
+		(void)snprintf(after, sizeof after, "%s", page[n - 1]->id);
+	}
+	assert_int_equal(seen, 100);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -381,6 +406,7 @@ int main(void)
 		TEST(an_endpoint_is_found_by_either_address_in_its_network),
 		TEST(an_address_is_not_taken_for_one_of_the_other_family),
 		TEST(a_thousand_endpoints_are_all_found),
+		TEST(endpoints_come_in_pages_by_id_whatever_their_network),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -467,6 +467,62 @@ static void a_mac_is_local_unicast_and_stays_with_its_address(void **state)
 	assert_memory_not_equal(mac[0], mac[3], 6);
 }
 
+/* IPv4Data of one pool, with more of its keys in @more. */
+static struct ndrv_spec decoded_data(const char *more)
+{
+	struct dp_error err = DP_ERROR_INIT;
+	struct ndrv_spec spec;
+	char text[200];
+
+	(void)snprintf(text, sizeof text, "[{\"Pool\": \"10.1.0.0/24\"%s}]", more);
+	assert_ok(decode_with("{}", "", "", text, &spec, &err), &err);
+	return spec;
+}
+
+static void a_subnet_of_the_local_book_is_known_as_one(void **state)
+{
+	struct ndrv_spec ours = decoded_data(", \"AddressSpace\": \"local\"");
+	struct ndrv_spec other = decoded_data(", \"AddressSpace\": \"LocalDefault\"");
+	struct ndrv_spec none = decoded_data("");
+
+	(void)state;
+	assert_true(ours.subnets[0].local_book);
+	assert_false(other.subnets[0].local_book);
+	assert_false(none.subnets[0].local_book);
+	assert_true(ndrv_spec_equal(&ours, &none)); /* a record of before that was noted */
+}
+
+static int aux_of(const char *ipv4, char **ret_aux, struct dp_error *err)
+{
+	json_auto_t *v4 = json_loads(ipv4, 0, NULL);
+	struct ndrv_network_request rq = { .ipv4 = v4 };
+
+	assert_non_null(v4);
+	return ndrv_aux_decode(&rq, ret_aux, err);
+}
+
+static void auxiliary_addresses_of_all_subnets_are_kept(void **state)
+{
+	struct dp_error err = DP_ERROR_INIT;
+	char *aux = NULL;
+
+	(void)state;
+	assert_ok(aux_of("[{\"Pool\": \"10.1.0.0/24\", \"AuxAddresses\": null}]", &aux, &err), &err);
+	assert_null(aux);
+	assert_ok(aux_of("[{\"AuxAddresses\": {\"a\": \"10.1.0.9/24\", \"b\": \"10.1.0.8/24\"}},"
+			 " {\"AuxAddresses\": {\"c\": \"10.2.0.9/24\"}}]",
+			 &aux, &err),
+		  &err);
+	assert_string_equal(aux, "10.1.0.9 10.1.0.8 10.2.0.9");
+	free(aux);
+	aux = NULL;
+	assert_refused(aux_of("[{\"AuxAddresses\": {\"a\": \"10.1\"}}]", &aux, &err), -EINVAL, &err,
+		       "'10.1'");
+	assert_refused(aux_of("[{\"AuxAddresses\": {\"a\": 7}}]", &aux, &err), -EINVAL, &err,
+		       "AuxAddresses");
+	assert_null(aux);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -481,6 +537,8 @@ int main(void)
 		cmocka_unit_test(limits_themselves_are_accepted),
 		cmocka_unit_test(options_of_the_engine_itself_are_passed_over),
 		cmocka_unit_test(subnets_are_masked_and_keep_their_gateways),
+		cmocka_unit_test(a_subnet_of_the_local_book_is_known_as_one),
+		cmocka_unit_test(auxiliary_addresses_of_all_subnets_are_kept),
 		cmocka_unit_test(bad_subnets_are_refused_by_value),
 		cmocka_unit_test(sixteen_subnets_fit_and_no_more),
 		cmocka_unit_test(equal_requests_give_equal_specs),

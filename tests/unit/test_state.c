@@ -54,8 +54,10 @@ static struct ndrv_network *put_network(const char *id, uint32_t vlan)
 	s.n_subnets = 2;
 	s.subnets[0].pool = prefix_of("10.1.0.0/24");
 	s.subnets[0].gateway = prefix_of("10.1.0.1/24");
+	s.subnets[0].local_book = true;
 	s.subnets[1].pool = prefix_of("fd00::/64");
 	assert_ok(ndrv_network_add(registry, &s, 1400, &n, &err), &err);
+	n->aux = strdup("10.1.0.9 fd00::9");
 	ndrv_network_set_state(n, NDRV_READY);
 	assert_ok(ndrv_store_put_network(store, n, &err), &err);
 	return n;
@@ -74,6 +76,7 @@ static struct ndrv_endpoint *put_endpoint(struct ndrv_network *n, const char *id
 	assert_int_equal(ndrv_endpoint_set_addresses(e, &addr4, &none), 0);
 	memcpy(e->mac, mac, sizeof mac);
 	e->mac_given = true;
+	e->since = 1700000000;
 	assert_ok(ndrv_store_put_endpoint(store, e, &err), &err);
 	return e;
 }
@@ -122,6 +125,9 @@ static void networks_come_back_as_they_were(void **state)
 	assert_true(ndrv_spec_equal(&back->spec, &n->spec));
 	assert_int_equal(back->state, NDRV_READY);
 	assert_int_equal(back->mtu, 1400);
+	assert_true(back->spec.subnets[0].local_book);
+	assert_false(back->spec.subnets[1].local_book);
+	assert_string_equal(back->aux, "10.1.0.9 fd00::9");
 	assert_string_equal(back->segment->key, n->segment->key);
 	assert_string_equal(back->segment->bridge, n->segment->bridge);
 	ndrv_registry_free(r);
@@ -182,6 +188,7 @@ static void endpoints_come_back_as_they_were(void **state)
 	assert_int_equal(back->addr6.addr.family, AF_UNSPEC);
 	assert_memory_equal(back->mac, e->mac, 6);
 	assert_true(back->mac_given);
+	assert_int_equal(back->since, 1700000000);
 	assert_string_equal(back->link, e->link);
 	assert_int_equal(back->ifindex, 0); /* for the kernel to tell */
 	ndrv_registry_free(r);
@@ -278,7 +285,7 @@ static void rows_that_make_no_sense_are_refused_by_name(void **state)
 		{ "UPDATE endpoint SET network = 'zzz'", "endpoint" },
 		{ "UPDATE endpoint SET address4 = '10.1'", "endpoint" },
 		{ "UPDATE endpoint SET mac = '02:42'", "endpoint" },
-		{ "INSERT INTO subnet SELECT network, number + 100 + value, pool, gateway FROM subnet, "
+		{ "INSERT INTO subnet SELECT network, number + 100 + value, pool, gateway, 0 FROM subnet, "
 		  "json_each('[0,2,4,6,8,10,12,14,16,18]')",
 		  "subnet" },
 	};
