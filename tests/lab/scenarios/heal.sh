@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # hosts: 2
+# engines: trixie
 # On a VLAN that two hosts share: what someone does to the links under a network is healed within a second, while its
 # containers live. Host 1 suffers, host 2 answers its pings.
 # shellcheck shell=bash source=tests/lab/lib.sh disable=SC2016,SC2119,SC2317
