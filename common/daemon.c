@@ -15,11 +15,13 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "common/access.h"
 #include "common/cleanup.h"
 #include "common/daemon.h"
 #include "common/http.h"
 #include "common/listener.h"
 #include "common/log.h"
+#include "common/privilege.h"
 
 enum { EXIT_USAGE = 2, MAX_LAST_ROUNDS = 16, MAX_KEY = 64, DESCRIPTORS = 4096 };
 
@@ -261,6 +263,7 @@ struct daemon {
 	struct dp_turn *turn;
 	struct dp_rpc *rpc;
 	struct dp_listener listener;
+	gid_t group; /* served besides root */
 	struct dp_http *http;
 	struct dp_listener scrape_listener; /* metrics-address */
 	struct dp_http *scrape_http;
@@ -314,14 +317,45 @@ static void raise_descriptor_limit(void)
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static int start_scrape(struct daemon *d, const char *address, struct dp_error *err)
+/* All that is bound while it can be: a port below 1024, a socket for a group. */
+static int open_sockets(struct daemon *d, const struct dp_common_config *common, struct dp_error *err)
 {
-	int r = dp_listener_open_tcp(address, &d->scrape_listener, err);
+	int r = dp_access_parse_group(common->socket_group, &d->group, err);
+
+	if (r < 0)
+		return dp_error_prefix(err, "socket-group");
+	r = dp_listener_open(common->socket, &d->listener, err);
+	if (r == 0 && d->group != DP_NO_GROUP)
+		r = dp_listener_share(&d->listener, d->group, err);
+	if (r < 0 || !*common->metrics_address)
+		return r;
+	r = dp_listener_open_tcp(common->metrics_address, &d->scrape_listener, err);
+	return r < 0 ? dp_error_prefix(err, "metrics-address") : 0;
+}
+
+/* Before the state is opened: whatever needs more than what is kept fails at start, not a month
+ * later. */
+static int drop_privileges(const struct dp_daemon_spec *spec, const void *config,
+			   struct dp_error *err)
+{
+	const struct dp_common_config *common = config;
+	uint64_t keep = spec->capabilities ? spec->capabilities(config) : 0;
+	enum dp_seccomp mode = DP_SECCOMP_ON;
+	struct dp_privilege_lack lack;
+	int r = dp_seccomp_parse(common->seccomp, &mode);
 
 	if (r == 0)
-		r = dp_http_new(d->loop, d->scrape_listener.fd, dp_rpc_on_scrape, d->rpc,
-				&d->scrape_http, err);
-	return r < 0 ? dp_error_prefix(err, "metrics-address") : 0;
+		r = dp_privilege_drop(keep, mode, &lack, err);
+	if (r < 0)
+		return r;
+	for (unsigned cap = 0; lack.capabilities >> cap; cap++) {
+		if (lack.capabilities >> cap & 1)
+			dp_log_warning("%s is missing: what needs it will fail",
+				       dp_capability_name(cap));
+	}
+	if (lack.seccomp && mode != DP_SECCOMP_OFF)
+		dp_log_warning("this kernel cannot filter system calls (seccomp)");
+	return 0;
 }
 
 static int start(struct daemon *d, const void *config, struct dp_error *err)
@@ -335,7 +369,9 @@ static int start(struct daemon *d, const void *config, struct dp_error *err)
 	/* Listening comes first: the engine gives a managed plugin about 12 s until connect() works,
 	 * and what arrives while we repair the host waits in the backlog. */
 	if (r == 0)
-		r = dp_listener_open(common->socket, &d->listener, err);
+		r = open_sockets(d, common, err);
+	if (r == 0)
+		r = drop_privileges(d->spec, config, err);
 	if (r == 0)
 		r = d->spec->start(config, d->loop, &d->ctx, err);
 	if (r == 0)
@@ -353,8 +389,11 @@ static int start(struct daemon *d, const void *config, struct dp_error *err)
 	r = dp_rpc_new(&d->rpc_spec, d->loop, d->turn, &d->rpc, err);
 	if (r == 0)
 		r = dp_http_new(d->loop, d->listener.fd, dp_rpc_on_request, d->rpc, &d->http, err);
-	if (r == 0 && *common->metrics_address)
-		r = start_scrape(d, common->metrics_address, err);
+	if (r == 0)
+		dp_http_restrict(d->http, d->group);
+	if (r == 0 && d->scrape_listener.fd >= 0)
+		r = dp_http_new(d->loop, d->scrape_listener.fd, dp_rpc_on_scrape, d->rpc,
+				&d->scrape_http, err);
 	if (r == 0)
 		dp_loop_set_hook(d->loop, on_iteration, d);
 	return r;

@@ -15,33 +15,45 @@
  */
 
 #include "common/command.h"
+#include "common/privilege.h"
 #include "common/rpc.h"
 #include "common/schema.h"
 #include "common/turn.h"
 
 /* First member of a daemon's configuration struct. */
 struct dp_common_config {
-	const char *socket;    /* path to bind when no socket is handed over */
-	const char *state_dir; /* directory of the database */
-	const char *log_level; /* name of an enum dp_log_level */
-	uint32_t deadline;     /* seconds until a request that waits is given up */
+	const char *socket;       /* path to bind when no socket is handed over */
+	const char *socket_group; /* name or number of those served besides root; "" = none */
+	const char *state_dir;    /* directory of the database */
+	const char *log_level;    /* name of an enum dp_log_level */
+	uint32_t deadline;        /* seconds until a request that waits is given up */
 	const char *metrics_address; /* ADDRESS:PORT that serves /metrics; "" = none */
+	const char *seccomp;      /* name of an enum dp_seccomp */
 };
 
-/* The rows of those five, for the schema of a configuration struct @st with member `common`. */
+/* The rows of those, DP_N_COMMON_FIELDS of them, for the schema of a configuration struct @st with
+ * member `common`. */
 #define DP_COMMON_FIELDS(st, name)                                                                \
 	DP_STR(st, common.socket, "socket", .min = 1, .max = 107,                                 \
 	       .def = "/run/docker/plugins/" name ".sock",                                        \
 	       .help = "unix socket to listen on, unless the service manager hands one over"),    \
+	DP_STR(st, common.socket_group, "socket-group", .def = "",                                \
+	       .help = "group, name or number, whose members are served besides root"),           \
 	DP_STR(st, common.state_dir, "state-dir", .min = 1, .def = "/var/lib/" name,              \
 	       .help = "directory of the state database"),                                        \
 	DP_STR(st, common.log_level, "log-level", .choices = dp_log_level_names, .def = "info",   \
 	       .help = "least important message that is logged"),                                 \
 	DP_U32(st, common.deadline, "deadline", .min = 1, .max = 60, .unit = "seconds",           \
-	       .def = "10", .help = "time after which a request that waits is answered with an error"), \
+	       .def = "10",                                                                       \
+	       .help = "time after which a request that waits is answered with an error"),        \
 	DP_STR(st, common.metrics_address, "metrics-address", .def = "",                          \
 	       .help = "address and port, such as 127.0.0.1:9464, that serves GET /metrics for "  \
-		       "Prometheus; empty: only the socket does")
+		       "Prometheus; empty: only the socket does"),                                \
+	DP_STR(st, common.seccomp, "seccomp", .choices = dp_seccomp_names, .def = "on",           \
+	       .help = "system calls that are never needed: `on` fails them, `log` has the "      \
+		       "kernel log them, `off` leaves them alone")
+
+enum { DP_N_COMMON_FIELDS = 7 };
 
 extern const char *const dp_log_level_names[]; /* NULL-terminated */
 
@@ -58,6 +70,8 @@ struct dp_daemon_spec {
 	struct dp_turn_ops turn_ops;
 	/* Semantic check of the decoded configuration; may be NULL. Must not change anything. */
 	int (*check)(const void *config, struct dp_error *err);
+	/* Set of DP_CAPABILITY() that this configuration needs; NULL = none. */
+	uint64_t (*capabilities)(const void *config);
 	/* Opens state, repairs the host; @ret_ctx is handed to everything else. */
 	int (*start)(const void *config, struct dp_loop *loop, void **ret_ctx, struct dp_error *err);
 	void (*metrics)(void *ctx, const struct dp_metrics *m); /* its own numbers; may be NULL */

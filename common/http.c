@@ -17,10 +17,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <microhttpd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "common/access.h"
 #include "common/http.h"
 
 /* MHD clears a connection's memory for each request, so it is no larger than needed. */
@@ -29,6 +31,8 @@ enum { MAX_CONNECTIONS = 2048, CONNECTION_MEMORY = 4 * 1024 };
 struct dp_http {
 	struct MHD_Daemon *mhd;
 	struct dp_loop *loop;
+	gid_t group;     /* whose members are served besides root */
+	bool restricted; /* others are not */
 	int epoll_fd; /* MHD's own, watched by our loop */
 	dp_http_fn fn;
 	void *ctx;
@@ -121,6 +125,37 @@ static struct dp_http_request *request_new(struct dp_http *http, struct MHD_Conn
 	return req;
 }
 
+/* A connection's context is NULL, or for one that is not served: this. */
+static char stranger;
+
+static bool is_stranger(struct MHD_Connection *c)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	return info && info->socket_context == &stranger;
+}
+
+static int check_access(const struct dp_http *http, struct MHD_Connection *c, struct dp_error *err)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+	return dp_access_check(info ? info->connect_fd : -EBADF, http->group, err);
+}
+
+/* No request of it is looked at; the connection is closed after the answer. */
+static enum MHD_Result turn_away(const struct dp_http *http, struct MHD_Connection *c)
+{
+	struct dp_error err = DP_ERROR_INIT;
+	char *body = NULL;
+
+	if (check_access(http, c, &err) == 0 ||
+	    asprintf(&body, "{\"Err\":\"%s\",\"Error\":\"%s\"}", err.msg, err.msg) < 0)
+		return MHD_NO;
+	return queue(c, MHD_HTTP_FORBIDDEN, PLUGIN_TYPE, body);
+}
+
 static enum MHD_Result on_access(void *cls, struct MHD_Connection *c, const char *url,
 				 const char *method, const char *version, const char *data,
 				 size_t *size, void **slot)
@@ -130,6 +165,8 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *c, const char
 
 	(void)version;
 	if (!req) {
+		if (is_stranger(c))
+			return turn_away(http, c);
 		req = request_new(http, c, method, url);
 		*slot = req;
 		return req ? MHD_YES : MHD_NO;
@@ -181,8 +218,8 @@ static void on_connection(void *cls, struct MHD_Connection *c, void **slot,
 {
 	struct dp_http *http = cls;
 
-	(void)c;
-	(void)slot;
+	if (code == MHD_CONNECTION_NOTIFY_STARTED && http->restricted)
+		*slot = check_access(http, c, NULL) < 0 ? &stranger : NULL;
 	http->closed = http->closed || code == MHD_CONNECTION_NOTIFY_CLOSED;
 }
 
@@ -240,6 +277,12 @@ int dp_http_new(struct dp_loop *loop, int listen_fd, dp_http_fn fn, void *ctx,
 	}
 	*ret_http = http;
 	return 0;
+}
+
+void dp_http_restrict(struct dp_http *http, gid_t group)
+{
+	http->restricted = true;
+	http->group = group;
 }
 
 void dp_http_free(struct dp_http *http)

@@ -13,6 +13,7 @@
  */
 
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "common/loop.h"
 
@@ -34,6 +35,14 @@ typedef void (*dp_http_fn)(void *ctx, struct dp_http_request *req);
  */
 DP_NODISCARD int dp_http_new(struct dp_loop *loop, int listen_fd, dp_http_fn fn, void *ctx,
 			     struct dp_http **ret_http, struct dp_error *err);
+
+/**
+ * dp_http_restrict() - answer 403 to whoever dp_access_check() does not let in
+ * @group: whose members it lets in besides root; may be DP_NO_GROUP
+ *
+ * For a unix socket; comes before the first connection is accepted, that is, before the loop runs.
+ */
+void dp_http_restrict(struct dp_http *http, gid_t group);
 
 /* dp_http_free() - closes all connections. Requests not yet answered must be answered before. */
 void dp_http_free(struct dp_http *http);

@@ -191,6 +191,16 @@ int dp_listener_open_tcp(const char *address, struct dp_listener *ret_listener, 
 	return 0;
 }
 
+int dp_listener_share(const struct dp_listener *listener, gid_t group, struct dp_error *err)
+{
+	const char *path = listener->own_path;
+
+	if (path && (chown(path, (uid_t)-1, group) < 0 || chmod(path, 0660) < 0))
+		return dp_error_set(err, DP_ERR_INTERNAL, -errno, "give socket %s to group %u: %s",
+				    path, (unsigned)group, strerror(errno));
+	return 0;
+}
+
 void dp_listener_close(struct dp_listener *listener)
 {
 	if (listener->fd >= 0)

@@ -49,6 +49,16 @@ DP_NODISCARD int dp_listener_open_tcp(const char *address, struct dp_listener *r
 DP_NODISCARD int dp_listener_parse_tcp(const char *address, struct sockaddr_storage *ret_sa,
 				       struct dp_error *err);
 
+/**
+ * dp_listener_share() - let the members of @group connect, too: mode 0660
+ *
+ * A socket that was handed over belongs to who made it, and stays as it is.
+ *
+ * Return: 0; errno of chown(2), chmod(2).
+ */
+DP_NODISCARD int dp_listener_share(const struct dp_listener *listener, gid_t group,
+				   struct dp_error *err);
+
 /* dp_listener_close() - closes, and removes the path if it was bound here. */
 void dp_listener_close(struct dp_listener *listener);
 

@@ -1,6 +1,8 @@
 noinst_LIBRARIES += common/libcommon.a
-common_libcommon_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(MHD_CFLAGS) $(SQLITE_CFLAGS)
+common_libcommon_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(MHD_CFLAGS) $(SQLITE_CFLAGS) \
+	$(SECCOMP_CFLAGS)
 common_libcommon_a_SOURCES = \
+	common/access.c common/access.h \
 	common/cleanup.h \
 	common/client.c common/client.h \
 	common/command.c common/command.h \
@@ -15,8 +17,9 @@ common_libcommon_a_SOURCES = \
 	common/metrics.c common/metrics.h \
 	common/parse.c common/parse.h \
 	common/peer.c common/peer.h \
+	common/privilege.c common/privilege.h \
 	common/rpc.c common/rpc.h \
 	common/schema.c common/schema.h \
 	common/store.c common/store.h \
 	common/turn.c common/turn.h
-COMMON_LIBS = common/libcommon.a $(JANSSON_LIBS) $(MHD_LIBS) $(SQLITE_LIBS)
+COMMON_LIBS = common/libcommon.a $(JANSSON_LIBS) $(MHD_LIBS) $(SQLITE_LIBS) $(SECCOMP_LIBS)

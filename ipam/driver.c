@@ -34,8 +34,8 @@ enum { MAX_EXPIRE_PER_REQUEST = 16 }; /* rows; bounds the work a request does fo
 const struct dp_schema ipam_config_schema = {
 	.noun = "config key",
 	.refuse_unknown = true,
-	.n_fields = 14,
-	.fields = (const struct dp_field[14]){
+	.n_fields = DP_N_COMMON_FIELDS + 9,
+	.fields = (const struct dp_field[DP_N_COMMON_FIELDS + 9]){
 		DP_COMMON_FIELDS(struct ipam_config, "myipamplugin"),
 		DP_LIST(struct ipam_config, default_pools, "default-pools",
 			.def = "base=172.17.0.0/16,size=16 base=172.18.0.0/16,size=16 "

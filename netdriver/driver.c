@@ -10,6 +10,7 @@
  */
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,8 +32,8 @@ static const char *const firewall_modes[] = { "auto", "off", NULL };
 const struct dp_schema ndrv_config_schema = {
 	.noun = "config key",
 	.refuse_unknown = true,
-	.n_fields = 13,
-	.fields = (const struct dp_field[13]){
+	.n_fields = DP_N_COMMON_FIELDS + 8,
+	.fields = (const struct dp_field[DP_N_COMMON_FIELDS + 8]){
 		DP_COMMON_FIELDS(struct ndrv_config, "mynetworkplugin"),
 		DP_STR(struct ndrv_config, scope, "scope", .choices = scopes, .def = "local",
 		       .help = "`global`: networks belong to a Swarm and its leader allocates for all "
@@ -50,7 +51,7 @@ const struct dp_schema ndrv_config_schema = {
 		       .help = "where the host's /proc/sys is writable"),
 		DP_STR(struct ndrv_config, attach, "attach", .choices = attach_modes, .def = "move",
 		       .help = "how containers get their links where a network does not say: see the "
-			       "network's option"),
+			       "network's option; `direct` keeps CAP_SYS_ADMIN"),
 		DP_STR(struct ndrv_config, sandbox_dir, "sandbox-dir", .def = "",
 		       .help = "where the containers' network namespaces are seen, for "
 			       "`attach=direct`; empty: where the engine says"),
@@ -60,6 +61,39 @@ const struct dp_schema ndrv_config_schema = {
 				"endpoints are gone"),
 	},
 };
+
+/* ---- privileges ---- */
+
+static bool is_direct(const struct ndrv_config *c)
+{
+	return !strcmp(c->attach, "direct");
+}
+
+/* iptables' old interface is a raw socket; so is what probes for the IPAM daemon, and what announces
+ * a container's addresses. */
+static bool needs_raw(const struct ndrv_config *c)
+{
+	return strcmp(c->firewall, "off") || *c->ipam_socket || is_direct(c);
+}
+
+uint64_t ndrv_capabilities(const void *config)
+{
+	static const struct {
+		unsigned capability;
+		bool (*needed)(const struct ndrv_config *c); /* NULL = always */
+	} rows[] = {
+		{ CAP_NET_ADMIN, NULL }, /* links, addresses, rules, /proc/sys/net */
+		{ CAP_NET_RAW, needs_raw },
+		{ CAP_SYS_ADMIN, is_direct }, /* entering a container's network namespace */
+	};
+	uint64_t set = 0;
+
+	for (size_t i = 0; i < DP_ARRAY_LEN(rows); i++) {
+		if (!rows[i].needed || rows[i].needed(config))
+			set |= DP_CAPABILITY(rows[i].capability);
+	}
+	return set;
+}
 
 /* ---- life ---- */
 
@@ -543,7 +577,7 @@ static void reply_endpoint(struct dp_call *call, const struct ndrv_endpoint *e)
 static bool wants_direct(const struct ndrv_driver *d, const struct ndrv_network *n)
 {
 	return n->spec.attach == NDRV_ATTACH_DIRECT ||
-	       (n->spec.attach == NDRV_ATTACH_DEFAULT && !strcmp(d->config->attach, "direct"));
+	       (n->spec.attach == NDRV_ATTACH_DEFAULT && is_direct(d->config));
 }
 
 /* An endpoint on its way to being made. */
@@ -748,6 +782,13 @@ static const char *gateway_text(const struct ndrv_spec *spec, const struct dp_pr
 	return gw ? dp_addr_format(gw, buf) : buf;
 }
 
+static void note_move(struct ndrv_driver *d, const char *why)
+{
+	if (!d->move_noted)
+		dp_log_warning("attach=direct is not possible, the engine moves the links: %s", why);
+	d->move_noted = true;
+}
+
 /* Opens the container's namespace, if the endpoint is to be made there and can be. @ret_sandbox stays
  * closed where the engine has to move the link. */
 static void open_sandbox(struct ndrv_driver *d, const struct ndrv_network *n, const char *key,
@@ -759,6 +800,10 @@ static void open_sandbox(struct ndrv_driver *d, const struct ndrv_network *n, co
 
 	if (!wants_direct(d, n) || !file)
 		return;
+	if (!is_direct(d->config)) {
+		note_move(d, "it needs the configuration's `attach` to be direct");
+		return;
+	}
 	if (asprintf(&path, "%s%s", d->config->sandbox_dir, *d->config->sandbox_dir ? file : key) < 0) {
 		path = NULL;
 		return;
@@ -767,10 +812,8 @@ static void open_sandbox(struct ndrv_driver *d, const struct ndrv_network *n, co
 		d->move_noted = false;
 	else if (err.code == -ENOENT)
 		dp_log_debug("attach=direct: the engine makes the namespace later: it moves the link");
-	else if (!d->move_noted) {
-		dp_log_warning("attach=direct is not possible, the engine moves the links: %s", err.msg);
-		d->move_noted = true;
-	}
+	else
+		note_move(d, err.msg);
 }
 
 /* The link of an endpoint that has none: attach=direct, or joined again after a Leave. */

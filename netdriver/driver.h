@@ -37,6 +37,9 @@ extern const struct dp_route ndrv_operator_routes[]; /* people's: operator.c */
 extern const struct dp_route ndrv_peer_routes[];     /* the IPAM daemon's: peer.c */
 extern const struct dp_command ndrv_commands[];      /* what calls those */
 
+/* ndrv_capabilities() - what this configuration needs. For struct dp_daemon_spec. */
+uint64_t ndrv_capabilities(const void *config);
+
 /**
  * ndrv_driver_start() - open state and kernel, repair the host
  * @config:  struct ndrv_config; borrowed until ndrv_driver_stop()

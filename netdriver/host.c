@@ -420,7 +420,7 @@ static bool has_rules(const struct ndrv_fw_id *ids, size_t n, const struct ndrv_
 	struct ndrv_fw_id key;
 
 	(void)snprintf(key.id, sizeof key.id, "%s", s->key);
-	return bsearch(&key, ids, n, sizeof key, cmp_rule) != NULL;
+	return n && bsearch(&key, ids, n, sizeof key, cmp_rule); /* without any, @ids is NULL */
 }
 
 /* Ids of segments that have rules, sorted as by strcmp(). */

@@ -21,6 +21,7 @@ int main(int argc, char **argv)
 		.commands = ndrv_commands,
 		.managed_socket = "network.sock",
 		.turn_ops = { .flush = ndrv_driver_flush, .reload = ndrv_driver_reload },
+		.capabilities = ndrv_capabilities,
 		.start = ndrv_driver_start,
 		.stop = ndrv_driver_stop,
 	};

@@ -64,8 +64,9 @@ const struct dp_schema ndrv_option_schema = {
 			       "`eth` links without looking"),
 		DP_STR(struct generic, attach, "attach", .choices = attach_names + 1,
 		       .help = "`move`: the engine moves the link into the container; `direct`: the "
-			       "plugin makes it there, which is faster, on engines from 28 on and with "
-			       "CAP_SYS_ADMIN, else it is moved; default the plugin's key `attach`"),
+			       "plugin makes it there, which is faster, on engines from 28 on and where "
+			       "the plugin's key `attach` is direct too, else it is moved; default that "
+			       "key"),
 	},
 };
 

@@ -26,6 +26,7 @@ unit_tests = \
 	%D%/unit/test_plan \
 	%D%/unit/test_pool \
 	%D%/unit/test_probe \
+	%D%/unit/test_privilege \
 	%D%/unit/test_rpc \
 	%D%/unit/test_schema \
 	%D%/unit/test_space \

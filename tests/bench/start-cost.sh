@@ -7,7 +7,7 @@
 
 start_engine
 make_image
-start_daemons
+start_daemons --attach direct
 check "networks to compare are created" eval 'create moved -o mode=isolated --subnet 10.8.0.0/24 -o attach=move &&
 	create direct -o mode=isolated --subnet 10.9.0.0/24 -o attach=direct && docker network create own'
 n=20

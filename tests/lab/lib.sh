@@ -242,9 +242,10 @@ start_daemon() {
 	within 20 listening "/run/docker/plugins/$name.sock" || die "$name does not listen, see host$host.$name.log"
 }
 
+# start_daemons [OPTION...]: both, the options are the network daemon's.
 start_daemons() {
 	start_daemon myipamplugin
-	start_daemon mynetworkplugin
+	start_daemon mynetworkplugin "$@"
 }
 
 # stop_daemon NAME [SIGNAL]: end it and wait; its exit status is in $status.

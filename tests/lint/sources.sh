@@ -90,6 +90,7 @@ check "every script names its licence" spdx_in_scripts
 check "every header has the guard of its path" guards
 check "libmicrohttpd is visible in http.c only" only 'microhttpd\.h' 'common/http\.c'
 check "SQLite is visible in store.c only" only 'sqlite3\.h' 'common/store\.c'
+check "libseccomp is visible in privilege.c only" only 'seccomp\.h' 'common/privilege\.c'
 check "netlink is visible in rtnl*.c only" \
 	only '(libmnl/.*|netlink/.*|linux/(rtnetlink|if_link|netlink|veth)\.h)' 'netdriver/(rtnl[a-z_]*|firewall[a-z_]*)\.[ch]'
 check "the firewall's libraries are visible in firewall*.c only" \

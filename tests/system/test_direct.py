@@ -36,7 +36,7 @@ def links_inside(sandbox):
 
 
 def daemon(options=None, address6="", args=(), endpoint_options=None, **kw):
-    d = Daemon("net", args=["--firewall", "off"] + list(args), **kw)
+    d = Daemon("net", args=["--firewall", "off"] + list(args or ["--attach", "direct"]), **kw)
     v6 = (("fd00:1::/64", "fd00:1::1/64"),) if address6 else ()
     d.good("CreateNetwork", network_request(NET, options or DIRECT, v6=v6))
     request = endpoint_request(NET, EP, address6=address6)
@@ -190,6 +190,17 @@ def no_namespace():
     need(answer["InterfaceName"], "no link to move was answered")
 
 
+@test("without the configuration's attach=direct the daemon cannot enter a container, and links are moved with one warning")
+@clean
+def not_configured():
+    with container() as sandbox:
+        d = daemon(args=["--attach", "move"])
+        equal(d.good("Join", join(sandbox))["InterfaceName"], {"SrcName": "mnc" + EP[:12], "DstPrefix": "eth"})
+        d.good("CreateEndpoint", endpoint_request(NET, EP2, address="10.1.0.3/24"))
+        d.good("Join", join(sandbox, EP2))
+        equal(d.log().count("`attach` to be direct"), 1, "warnings")
+
+
 @test("the configuration's attach is for networks that do not say, and theirs goes first")
 @clean
 def by_configuration():
@@ -247,7 +258,7 @@ def own_thread():
     names = ["direct-%d" % i for i in range(100)]
     with contextlib.ExitStack() as stack:
         sandboxes = [stack.enter_context(container(name)) for name in names]
-        d = Daemon("net", args=["--firewall", "off"])
+        d = Daemon("net", args=["--firewall", "off", "--attach", "direct"])
         d.good("CreateNetwork", network_request(NET, DIRECT))
         errors = []
 

@@ -8,7 +8,7 @@
 
 start_engine
 make_image
-start_daemons
+start_daemons --attach direct
 major=$(docker version -f '{{.Server.Version}}' | cut -d. -f1)
 sysctl -qw net.ipv6.conf.all.forwarding=1
 
@@ -44,7 +44,7 @@ is "which takes its link away" "$(in_container c1 ip -j link | jq -r '[.[].ifnam
 check "and connected again" docker network connect d100 c1
 check "it reaches its neighbour again" pings c1 10.100.0.77
 
-check "the daemon is killed and started" eval 'stop_daemon mynetworkplugin KILL; start_daemon mynetworkplugin'
+check "the daemon is killed and started" eval 'stop_daemon mynetworkplugin KILL; start_daemon mynetworkplugin --attach direct'
 check "containers have not noticed" pings c1 10.100.0.77
 check "a container that is stopped leaves nothing" docker rm -f c1
 is "of its link" "$(our_links | tr ' ' '\n' | grep -c ^mnv)" 1

@@ -1,0 +1,228 @@
+#!/usr/bin/env -S python3 -B
+# SPDX-License-Identifier: Apache-2.0
+"""Least privilege: what the daemons may do, who may talk to them, and what they write."""
+
+import json
+import os
+import stat
+import subprocess
+import traceback
+
+from harness import (PROGRAMS, Daemon, endpoint_request, equal, error_of, hex_id, ids, main, need, network_request,
+                     request_address, request_pool, scratch, set_forwarding, test)
+
+KINDS = ("ipam", "net")
+GROUP = 54321
+NOBODY = 65534
+NET_ADMIN, NET_RAW, SYS_ADMIN = 1 << 12, 1 << 13, 1 << 21
+
+
+def both(sentence):
+    """Register the test once for each daemon; {} in the sentence is its name."""
+    def register(fn):
+        for kind in KINDS:
+            test(sentence.format(os.path.basename(PROGRAMS[kind])))(lambda kind=kind: fn(kind))
+        return fn
+    return register
+
+
+def daemon(kind, **kw):
+    args = kw.pop("args", []) + (["--firewall", "off"] if kind == "net" else [])
+    return Daemon(kind, args=args, **kw)
+
+
+# ---- what a daemon may do ----
+
+def status_of(d):
+    with open("/proc/%d/status" % d.process.pid, encoding="ascii") as f:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+
+
+def has_only(d, capabilities):
+    status = status_of(d)
+    for key in ("CapPrm", "CapEff", "CapBnd"):
+        equal("%x" % int(status[key], 16), "%x" % capabilities, key)
+    for key in ("CapInh", "CapAmb"):
+        equal(int(status[key], 16), 0, key)
+    equal(status["NoNewPrivs"], "1", "NoNewPrivs")
+
+
+@test("myipamplugin has no capability, even when root started it")
+def ipam_capabilities():
+    has_only(daemon("ipam"), 0)
+
+
+@test("mynetworkplugin has CAP_NET_ADMIN, CAP_NET_RAW for its firewall and probes, CAP_SYS_ADMIN for attach=direct, and no other")
+def net_capabilities():
+    for args, capabilities in (([], NET_ADMIN | NET_RAW), (["--firewall", "off"], NET_ADMIN | NET_RAW),
+                               (["--firewall", "off", "--ipam-socket="], NET_ADMIN),
+                               (["--firewall", "off", "--attach", "direct"], NET_ADMIN | NET_RAW | SYS_ADMIN)):
+        d = Daemon("net", args=args)
+        has_only(d, capabilities)
+        d.stop()
+
+
+@test("mynetworkplugin says at start that a capability it needs is missing")
+def missing():
+    d = daemon("net", shell="set -- setpriv --bounding-set -net_admin --inh-caps -net_admin \"$@\"")
+    need("CAP_NET_ADMIN is missing" in d.log(), d.log())
+
+
+@both("{} runs under a filter of system calls, unless it is switched off")
+def filtered(kind):
+    for args, seccomp in (([], "2"), (["--seccomp", "log"], "2"), (["--seccomp", "off"], "0")):
+        d = daemon(kind, args=args)
+        equal(status_of(d)["Seccomp"], seccomp, "Seccomp with %r" % args)
+        d.stop()
+
+
+# ---- who may talk to it ----
+
+def reachable(d):
+    """Folders of tests are root's: let others get as far as the socket."""
+    for path in (d.dir, os.path.dirname(d.dir)):
+        os.chmod(path, 0o711)
+
+
+def ask_as(d, uid, gid, groups=()):
+    """Status and error of a call by somebody else; "refused" where the socket itself lets nobody in."""
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups(groups)
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+            try:
+                status, answer = d.connect().call("Plugin.Activate", {})
+                result = [status, error_of(answer)]
+            except Exception as e:  # pylint: disable=broad-except
+                result = ["refused" if "denied" in str(e) else traceback.format_exc(), ""]
+            os.write(theirs, json.dumps(result).encode())
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    with os.fdopen(ours, "rb") as f:
+        result = json.loads(f.read())
+    os.waitpid(pid, 0)
+    return result
+
+
+def admits(d):
+    """A daemon whose group is GROUP and whose socket's mode would let everybody in."""
+    equal(ask_as(d, 0, 0), [200, ""], "root")
+    equal(ask_as(d, NOBODY, GROUP), [200, ""], "first group")
+    equal(ask_as(d, NOBODY, NOBODY, [7, GROUP]), [200, ""], "one of the further groups")
+    for groups in ([], [GROUP + 1], [0]):
+        status, text = ask_as(d, NOBODY, NOBODY, groups)
+        equal(status, 403, "status for groups %r" % groups)
+        need("user %d is not served" % NOBODY in text and "socket-group" in text, text)
+
+
+@both("{} lets nobody but root connect")
+def root_alone(kind):
+    d = daemon(kind)
+    reachable(d)
+    equal(ask_as(d, NOBODY, NOBODY), ["refused", ""])
+    os.chmod(d.sock, 0o666)
+    equal(ask_as(d, 0, 0), [200, ""], "root")
+    equal(ask_as(d, NOBODY, NOBODY)[0], 403, "status whatever the mode of the socket")
+    equal(ask_as(d, NOBODY, 0)[0], 403, "status for root's group")
+
+
+@both("{} with socket-group serves the group's members, and gives the socket to them")
+def group(kind):
+    d = daemon(kind, args=["--socket-group", str(GROUP)])
+    reachable(d)
+    s = os.stat(d.sock)
+    equal((s.st_uid, s.st_gid, stat.S_IMODE(s.st_mode)), (0, GROUP, 0o660), "owner, group and mode")
+    equal(ask_as(d, NOBODY, GROUP), [200, ""], "a member")
+    equal(ask_as(d, NOBODY, NOBODY), ["refused", ""], "another")
+    os.chmod(d.sock, 0o666)
+    admits(d)
+
+
+@both("{} leaves a socket that it was handed as it is, and checks who comes all the same")
+def handed_over(kind):
+    d = daemon(kind, args=["--socket-group", str(GROUP)], listen_fds=True)
+    reachable(d)
+    s = os.stat(d.sock)
+    equal((s.st_uid, s.st_gid, stat.S_IMODE(s.st_mode)), (0, 0, 0o755), "owner, group and mode")  # the umask's
+    os.chmod(d.sock, 0o666)
+    admits(d)
+
+
+@both("{} serves others while one that it does not serve keeps asking")
+def others(kind):
+    d = daemon(kind)
+    reachable(d)
+    os.chmod(d.sock, 0o666)
+    for _ in range(50):
+        equal(ask_as(d, NOBODY, NOBODY)[0], 403)
+    equal(d.connect().call("Plugin.Activate", {})[0], 200)
+
+
+@both("{} knows a group by name, and refuses to start with one that is not there")
+def group_names(kind):
+    d = daemon(kind, args=["--socket-group", "daemon"])
+    equal(os.stat(d.sock).st_gid, int(subprocess.check_output(["getent", "group", "daemon"], text=True).split(":")[2]))
+    _, text = daemon(kind, args=["--socket-group", "no-such-group"], start=False).refuses_to_start()
+    need("socket-group" in text and "'no-such-group'" in text, text)
+
+
+# ---- what it writes ----
+
+# Everything but the folders named becomes read-only, for the daemon alone.
+READ_ONLY = r"""
+set -e
+for dir in %s; do mount --bind "$dir" "$dir"; done
+while read -r _ _ _ _ where _; do
+	where=$(printf "%%b" "$where")
+	case " %s " in *" $where "*) continue ;; esac
+	mount -o remount,bind,ro "$where" 2>/dev/null || mount -o remount,ro,bind "$where" 2>/dev/null || true
+done </proc/self/mountinfo
+for dir in / /etc /run /tmp /var /var/tmp /var/lib /dev/shm; do
+	if [ -d "$dir" ] && touch "$dir/written" 2>/dev/null; then echo "$dir is still writable" >&2; exit 1; fi
+done
+exec "$@"
+"""
+
+
+def confined(kind, **kw):
+    state, run = scratch(), scratch()
+    folders = " ".join([state, run] + (["/proc/sys/net"] if kind == "net" else []))
+    script = READ_ONLY % (folders, folders)
+    return daemon(kind, state=state, sock=os.path.join(run, "s.sock"),
+                  env={"READ_ONLY_SCRIPT": script},
+                  shell="set -- unshare --mount --propagation private bash -c \"$READ_ONLY_SCRIPT\" bash \"$@\"", **kw)
+
+
+def work(d):
+    """Something of everything; what can be asked for again after a restart."""
+    if d.kind == "ipam":
+        pool = request_pool(d, "10.5.0.0/24")["PoolID"]
+        request_address(d, pool, "10.5.0.9")
+        return lambda: need("in use" in error_of(d.call("RequestAddress", {"PoolID": pool, "Address": "10.5.0.9"})),
+                            "the address is given twice")
+    set_forwarding()
+    net, endpoint = hex_id("net"), hex_id("endpoint")
+    d.good("CreateNetwork", network_request(net, {"mode": "routed"}))
+    d.good("CreateEndpoint", endpoint_request(net, endpoint))
+    return lambda: d.good("Join", dict(ids(net, endpoint), SandboxKey="/nonexistent", Options={}))
+
+
+@both("{} writes no file outside its state folder and its socket's")
+def writes(kind):
+    d = confined(kind)
+    again = work(d)
+    d.kill()
+    d.start()
+    d.connection = None
+    again()
+    if kind == "net":
+        d.good("DeleteEndpoint", ids(hex_id("net"), hex_id("endpoint")))
+        d.good("DeleteNetwork", {"NetworkID": hex_id("net")})
+    d.stop()
+
+
+main()
