@@ -325,6 +325,9 @@ static int take_answer(struct ipam_peer_question *q, const json_t *reply, struct
 	struct answer a;
 	int r = add_answer(q->view, reply, &a, err);
 
+	if (r == 0 && *a.next && strcmp(a.next, q->after) <= 0)
+		r = dp_error_set(err, DP_ERR_INTERNAL, -EPROTO,
+				 "the network daemon's pages do not come to an end");
 	if (r < 0)
 		return r;
 	(void)snprintf(q->after, sizeof q->after, "%s", a.next);

@@ -139,7 +139,7 @@ static int hand_out_unprobed(struct attempt *a, const struct ipam_pool *pool)
 	return DP_STEP_DONE;
 }
 
-/* Another address, now that the one it holds is taken. */
+/* The address it holds is taken. */
 static int set_aside(struct attempt *a, struct ipam_pool *pool, struct dp_error *err)
 {
 	char text[DP_ADDR_STRLEN];
@@ -147,13 +147,13 @@ static int set_aside(struct attempt *a, struct ipam_pool *pool, struct dp_error 
 
 	a->d->probes->n_conflicts++;
 	a->n_taken++;
-	dp_log_notice("address %s of pool %s is in use by %s: set aside for %u seconds",
-		      dp_addr_format(&a->addr, text), a->pool_id, a->detail,
-		      a->d->config->conflict_rest);
+	dp_addr_format(&a->addr, text);
 	if (!a->is_dynamic)
 		return dp_error_set(err, DP_ERR_CONFLICT, -EADDRINUSE,
 				    "address %s is in use on the network already, by %s", text,
 				    a->detail);
+	dp_log_notice("address %s of pool %s is in use by %s: set aside for %u seconds", text,
+		      a->pool_id, a->detail, a->d->config->conflict_rest);
 	r = ipam_driver_set_aside(a->d, pool, &a->addr, err);
 	a->addr.family = AF_UNSPEC;
 	return r;

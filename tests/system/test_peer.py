@@ -2,14 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two daemons together: addresses that nobody uses come back, and one that is in use elsewhere is not given out."""
 
+import contextlib
 import os
 import re
+import socket
 import subprocess
 import threading
 import time
 
 from harness import (GATEWAY, Daemon, Skip, endpoint_request, equal, error_of, hex_id, ids, main, make_parent, need,
-                     network_request, release_address, request_address, request_pool, run, set_forwarding, test)
+                     network_request, release_address, request_address, request_pool, run, scratch, set_forwarding,
+                     test)
 
 GRACE = 2  # seconds
 PARENT = "mnptest0"
@@ -61,6 +64,45 @@ def pool_with_gateway(ipam, subnet="10.1.0.0/24", options=None):
     pool = request_pool(ipam, subnet, options=options)["PoolID"]
     request_address(ipam, pool, subnet.replace(".0/24", ".1"), GATEWAY)
     return pool
+
+
+class Fake:
+    """A network daemon, or another plugin of that name, that says `status` and `body` to everything. None: nothing."""
+
+    def __init__(self, path, body, status=200):
+        self.body, self.status, self.asked = body, status, 0
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener.bind(path)
+        self.listener.listen(16)
+        self.kept = []
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.asked += 1
+            connection.recv(65536)
+            if self.body is None:
+                self.kept.append(connection)
+                continue
+            with connection, contextlib.suppress(OSError):  # the daemon may have been killed
+                connection.sendall(b"HTTP/1.1 %d x\r\nConnection: close\r\n\r\n%s" % (self.status, self.body))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+def lonely(path, *args):
+    """An IPAM daemon that looks for network daemons at `path`, wildcards allowed."""
+    return Daemon("ipam", args=["--cooldown", "0", "--deadline", "1", "--reclaim-after", str(GRACE), "--network-socket",
+                                path, "--log-level", "debug"] + list(args))
 
 
 # ---- leaks ----
@@ -205,6 +247,52 @@ def dropped():
     until("the IPAM daemon compares", lambda: rounds(ipam))
 
 
+KNOWS_ALL = b'{"Networks":[{"ID":"n","Bridge":"b","Aux":"","Subnets":[{"Pool":"10.1.0.0/24","Gateway":""}]}],' \
+            b'"Endpoints":[%s],"Next":"%s"}'
+
+
+@test("answers that are none give no verdict")
+def senseless_answers():
+    ipam = lonely(os.path.join(scratch(), "*.sock"))
+    pool = pool_with_gateway(ipam)
+    lost = request_address(ipam, pool)
+    bad = [b"", b"{", b"[]", b"{}", b'{"Endpoints":7,"Next":""}', KNOWS_ALL % (b"7", b""), KNOWS_ALL % (b"{}", b""),
+           KNOWS_ALL % (b"", b"x"),  # and again: pages without end
+           KNOWS_ALL.replace(b"10.1.0.0/24", b"10.1/24") % (b"", b"")]
+    folder = os.path.dirname(ipam.args[ipam.args.index("--network-socket") + 1])
+    for i, body in enumerate(bad):
+        with Fake(os.path.join(folder, "%d.sock" % i), body) as fake:
+            until("it is asked", lambda: fake.asked)  # pylint: disable=cell-var-from-loop
+        os.unlink(os.path.join(folder, "%d.sock" % i))
+    equal((rounds(ipam), reclaimed(ipam)), (0, []), "comparisons, reclaimed")
+    with Fake(os.path.join(folder, "good.sock"), KNOWS_ALL % (b"", b"")):
+        until("it is reclaimed by an answer that is one", lambda: reclaimed(ipam))
+    equal(reclaimed(ipam), [(lost.split("/")[0], pool)], "reclaimed")
+
+
+@test("another plugin's socket of that name is passed over; a network daemon that is silent stops all verdicts")
+def other_sockets():
+    ipam, net = pair("--log-level", "debug")
+    ipam.stop()
+    folder = scratch()
+    place = ipam.args.index("--network-socket") + 1
+    ipam.args[place] += " " + os.path.join(folder, "*.sock")
+    with Fake(os.path.join(folder, "other.sock"), b"404 page not found\n", 404):
+        ipam.start()
+        pool = pool_with_gateway(ipam)
+        network(net)
+        request_address(ipam, pool)
+        until("the leak is reclaimed all the same", lambda: reclaimed(ipam))
+    os.unlink(os.path.join(folder, "other.sock"))
+    with Fake(os.path.join(folder, "silent.sock"), None) as fake:
+        request_address(ipam, pool, "10.1.0.55")
+        until("the silent one is asked", lambda: fake.asked)
+        begin = rounds(ipam)
+        time.sleep(1.5 * GRACE)  # nothing is to be waited for: nothing may happen
+        need(rounds(ipam) <= begin + 1, "it compared without an answer")
+    equal(len(reclaimed(ipam)), 1, "reclaimed")
+
+
 # ---- probes ----
 
 class OtherHost:
@@ -317,6 +405,17 @@ def unprobed():
     net.stop()
     equal(request_address(ipam, pool), "10.1.0.3/24")
     need("without a probe" in ipam.log(), "the log says so")
+
+
+@test("a network daemon that does not answer a probe costs its time and no more")
+def silent_probe():
+    ipam = lonely(os.path.join(scratch(), "s"))
+    ipam.args[ipam.args.index("--deadline") + 1] = "5"
+    ipam.args[ipam.args.index("--reclaim-after") + 1] = "0"
+    ipam.restart()
+    pool = pool_with_gateway(ipam, options={"probe": "100ms"})
+    with Fake(ipam.args[ipam.args.index("--network-socket") + 1], None):
+        equal(request_address(ipam, pool), "10.1.0.2/24")
 
 
 @test("a probe time that is none is refused")
