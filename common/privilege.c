@@ -70,24 +70,26 @@ static int drop_inheritable(uint64_t keep, struct dp_error *err)
 	return 0;
 }
 
+/* A service manager may have done it all, and then forbid capset(2): what is so is not asked for. */
 static int drop_capabilities(uint64_t keep, uint64_t *ret_missing, struct dp_error *err)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+	struct __user_cap_data_struct is[_LINUX_CAPABILITY_U32S_3];
+	struct __user_cap_data_struct wanted[_LINUX_CAPABILITY_U32S_3];
 	int r = drop_inheritable(keep, err);
 
 	if (r < 0)
 		return r;
-	if (syscall(SYS_capget, &header, data) < 0)
+	if (syscall(SYS_capget, &header, is) < 0)
 		return dp_error_set(err, DP_ERR_INTERNAL, -errno, "read capabilities: %s",
 				    strerror(errno));
-	*ret_missing = keep & ~(data[0].permitted | (uint64_t)data[1].permitted << 32);
-	for (unsigned i = 0; i < DP_ARRAY_LEN(data); i++) {
-		data[i].permitted &= (uint32_t)(keep >> (32 * i));
-		data[i].effective = data[i].permitted;
-		data[i].inheritable = 0;
+	*ret_missing = keep & ~(is[0].permitted | (uint64_t)is[1].permitted << 32);
+	for (unsigned i = 0; i < DP_ARRAY_LEN(is); i++) {
+		wanted[i].permitted = is[i].permitted & (uint32_t)(keep >> (32 * i));
+		wanted[i].effective = wanted[i].permitted;
+		wanted[i].inheritable = 0;
 	}
-	if (syscall(SYS_capset, &header, data) < 0)
+	if (memcmp(is, wanted, sizeof is) && syscall(SYS_capset, &header, wanted) < 0)
 		return dp_error_set(err, DP_ERR_INTERNAL, -errno, "drop capabilities: %s",
 				    strerror(errno));
 	return 0;

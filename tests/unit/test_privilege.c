@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <sys/mman.h>
@@ -257,6 +259,39 @@ static void what_is_not_there_is_told(void **state)
 	assert_string_equal(dp_capability_name(63), "a capability");
 }
 
+/* As a service manager's filter may have it. */
+static int forbid_capset(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_capset, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { .len = DP_ARRAY_LEN(code), .filter = code };
+
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0);
+}
+
+static int drop_where_nothing_is_left(void)
+{
+	struct dp_privilege_lack lack;
+	struct dp_error err = DP_ERROR_INIT;
+
+	return forbid_capset() < 0 ||
+	       dp_privilege_drop(keep, DP_SECCOMP_OFF, &lack, &err) < 0;
+}
+
+static void what_is_gone_already_is_not_dropped_again(void **state)
+{
+	(void)state;
+	if (!has_filters())
+		skip();
+	mode = DP_SECCOMP_OFF;
+	keep = permitted() & net_admin;
+	assert_int_equal(in_child(drop_where_nothing_is_left), 0);
+}
+
 static void modes_have_names(void **state)
 {
 	enum dp_seccomp m;
@@ -278,6 +313,7 @@ int main(void)
 		cmocka_unit_test_setup(only_what_is_asked_for_is_kept, setup),
 		cmocka_unit_test_setup(nothing_can_be_gained_again, setup),
 		cmocka_unit_test_setup(what_is_not_there_is_told, setup),
+		cmocka_unit_test_setup(what_is_gone_already_is_not_dropped_again, setup),
 		cmocka_unit_test_setup(modes_have_names, setup),
 	};
 
