@@ -18,6 +18,7 @@
 #include "common/peer.h"
 #include "ipam/driver_internal.h"
 #include "ipam/hostroutes.h"
+#include "ipam/known.h"
 #include "ipam/probe.h"
 #include "ipam/reclaim.h"
 
@@ -34,8 +35,8 @@ enum { MAX_EXPIRE_PER_REQUEST = 16 }; /* rows; bounds the work a request does fo
 const struct dp_schema ipam_config_schema = {
 	.noun = "config key",
 	.refuse_unknown = true,
-	.n_fields = DP_N_COMMON_FIELDS + 9,
-	.fields = (const struct dp_field[DP_N_COMMON_FIELDS + 9]){
+	.n_fields = DP_N_COMMON_FIELDS + 11,
+	.fields = (const struct dp_field[DP_N_COMMON_FIELDS + 11]){
 		DP_COMMON_FIELDS(struct ipam_config, "myipamplugin"),
 		DP_LIST(struct ipam_config, default_pools, "default-pools",
 			.def = "base=172.17.0.0/16,size=16 base=172.18.0.0/16,size=16 "
@@ -51,6 +52,12 @@ const struct dp_schema ipam_config_schema = {
 		DP_U32(struct ipam_config, cooldown, "cooldown", .min = 0, .max = 86400,
 		       .unit = "seconds", .def = "30",
 		       .help = "time a released address rests, unless nothing else is left"),
+		DP_U32(struct ipam_config, sticky_time, "sticky-time", .min = 0, .max = 31536000,
+		       .unit = "seconds", .def = "86400",
+		       .help = "the same in pools with `strategy=sticky`, for containers that come back"),
+		DP_U32(struct ipam_config, history, "history", .min = 0, .max = 10000000,
+		       .unit = "leases", .def = "100000",
+		       .help = "past leases that `myipamplugin history` can look up"),
 		DP_BOOL(struct ipam_config, requires_mac_address, "requires-mac-address",
 			.def = "false",
 			.help = "have the engine choose each MAC and tell it with the request"),
@@ -71,11 +78,6 @@ const struct dp_schema ipam_config_schema = {
 	},
 };
 
-struct pool_options {
-	const char *tenant;
-	const char *probe;
-};
-
 static const char *const engine_options[] = { "com.docker.network.", OPT_REQUEST_TYPE, NULL };
 
 const struct dp_schema ipam_option_schema = {
@@ -83,13 +85,21 @@ const struct dp_schema ipam_option_schema = {
 	.text_values = true,
 	.refuse_unknown = true,
 	.ignore = engine_options, /* Swarm leaves its own keys in the map */
-	.n_fields = 2,
-	.fields = (const struct dp_field[2]){
-		DP_STR(struct pool_options, tenant, "tenant", .min = 1, .max = IPAM_TENANT_SIZE - 1,
+	.n_fields = 4,
+	.fields = (const struct dp_field[4]){
+		DP_STR(struct ipam_pool_options, tenant, "tenant", .min = 1,
+		       .max = IPAM_TENANT_SIZE - 1,
 		       .help = "a book of its own: subnets of different tenants may overlap"),
-		DP_STR(struct pool_options, probe, "probe", .min = 1, .max = 16,
+		DP_STR(struct ipam_pool_options, probe, "probe", .min = 1, .max = 16,
 		       .help = "time for which the network is asked whether an address is in use before "
 			       "a container gets it, such as `200ms`; default 0: it is not asked"),
+		DP_STR(struct ipam_pool_options, exclude, "exclude", .min = 1,
+		       .help = "addresses that are somebody else's: "
+			       "`10.0.0.1-10.0.0.20,10.0.0.99,10.0.0.64/28`"),
+		DP_STR(struct ipam_pool_options, strategy, "strategy",
+		       .choices = ipam_strategy_names,
+		       .help = "which free address a container gets: the `next` one (default), the "
+			       "`lowest`, a `random` one, or `sticky`: the one it had before"),
 	},
 };
 
@@ -177,6 +187,7 @@ int ipam_driver_start(const void *config, struct dp_loop *loop, void **ret_ctx, 
 		ipam_driver_stop(d);
 		return r;
 	}
+	ipam_driver_start_upkeep(d);
 	*ret_ctx = d;
 	return 0;
 }
@@ -185,6 +196,7 @@ void ipam_driver_stop(void *ctx)
 {
 	struct ipam_driver *d = ctx;
 
+	dp_timer_disarm(d->loop, &d->upkeep);
 	ipam_reclaim_close(d);
 	ipam_probe_close(d);
 	ipam_space_free(d->space);
@@ -422,9 +434,11 @@ static int wanted_prefix(struct ipam_driver *d, const struct request_pool *rq, e
 }
 
 static int identify_pool(struct ipam_driver *d, const struct request_pool *rq,
-			 struct ipam_pool_id *ret_id, uint32_t *ret_probe_ms, struct dp_error *err)
+			 struct ipam_pool_id *ret_id, struct ipam_pool_options *ret_opt,
+			 uint32_t *ret_probe_ms, struct dp_error *err)
 {
-	struct pool_options opt = { .tenant = "", .probe = "0" };
+	struct ipam_pool_options opt = { .tenant = "", .probe = "0", .exclude = "",
+					 .strategy = "next" };
 	struct dp_prefix range = { .len = 0 };
 	struct dp_prefix pool;
 	enum ipam_book book;
@@ -443,6 +457,9 @@ static int identify_pool(struct ipam_driver *d, const struct request_pool *rq,
 		r = parse_prefix("ip-range", rq->range, &range, err);
 	if (r == 0)
 		r = ipam_pool_id_make(book, opt.tenant, &pool, &range, ret_id, err);
+	if (r == 0)
+		r = ipam_driver_check_options(&ret_id->pool, &opt, err);
+	*ret_opt = opt;
 	return r;
 }
 
@@ -450,6 +467,7 @@ static int on_request_pool(void *ctx, struct dp_call *call, const void *req, str
 {
 	const struct request_pool *rq = req;
 	struct ipam_driver *d = ctx;
+	struct ipam_pool_options opt;
 	struct ipam_pool_grant grant;
 	const struct ipam_pool *known;
 	struct ipam_pool_id id;
@@ -460,7 +478,7 @@ static int on_request_pool(void *ctx, struct dp_call *call, const void *req, str
 	int r = ipam_driver_ready(d, err);
 
 	if (r == 0)
-		r = identify_pool(d, rq, &id, &probe_ms, err);
+		r = identify_pool(d, rq, &id, &opt, &probe_ms, err);
 	if (r < 0)
 		return r;
 	swarm = is_swarm_request(d, id.book, rq->options);
@@ -472,6 +490,11 @@ static int on_request_pool(void *ctx, struct dp_call *call, const void *req, str
 	if (grant.new_pool) {
 		ipam_pool_set_replayable(grant.pool, swarm);
 		ipam_pool_set_probe_ms(grant.pool, probe_ms);
+		r = ipam_driver_apply_options(d, grant.pool, &opt, err);
+		if (r < 0) {
+			(void)ipam_space_release_pool(d->space, grant.pool);
+			return r;
+		}
 	}
 	if (grant.new_subnet)
 		r = ipam_state_add_subnet(d->state, ipam_pool_subnet(grant.pool), err);
@@ -516,7 +539,11 @@ static int drop_leases_of_pool(struct ipam_driver *d, struct ipam_pool *pool, st
 			continue;
 		}
 		ipam_subnet_drop(subnet, &addr, lease.is_cooling);
-		r = ipam_state_drop_lease(d->state, subnet, &addr, err);
+		r = 0;
+		if (!lease.is_cooling && !lease.is_gateway)
+			r = ipam_ledger_remember(ipam_state_ledger(d->state), pool, &addr, err);
+		if (r == 0)
+			r = ipam_state_drop_lease(d->state, subnet, &addr, err);
 	}
 	return r;
 }
@@ -568,6 +595,13 @@ static const struct dp_schema address_schema = {
 	},
 };
 
+static const char *option(const json_t *options, const char *key)
+{
+	const char *v = json_string_value(json_object_get(options, key));
+
+	return v ? v : "";
+}
+
 static int64_t wall_clock(void)
 {
 	return (int64_t)time(NULL);
@@ -580,12 +614,10 @@ static int end_cooling(struct ipam_driver *d, struct ipam_pool *pool, struct dp_
 	struct dp_addr first = dp_prefix_masked(ipam_subnet_prefix(subnet)).addr;
 	struct dp_addr last = dp_prefix_last(ipam_subnet_prefix(subnet));
 	int64_t before = wall_clock() - (int64_t)d->config->cooldown;
-	struct ipam_usage usage;
 	struct dp_addr addr;
 	int r = 0;
 
-	ipam_pool_usage(pool, &usage);
-	for (int i = 0; usage.n_cooling && i < MAX_EXPIRE_PER_REQUEST; i++, usage.n_cooling--) {
+	for (int i = 0; ipam_subnet_n_cooling(subnet) && i < MAX_EXPIRE_PER_REQUEST; i++) {
 		r = ipam_state_oldest_cooling(d->state, subnet, before, &first, &last, &addr, err);
 		if (r != 1)
 			break;
@@ -601,30 +633,60 @@ static int end_cooling(struct ipam_driver *d, struct ipam_pool *pool, struct dp_
 static int pick_cooling(struct ipam_driver *d, struct ipam_pool *pool, struct dp_addr *ret_addr,
 			struct dp_error *err)
 {
+	struct ipam_subnet *subnet = ipam_pool_subnet(pool);
 	struct dp_error exhausted = *err;
 	struct dp_addr first;
 	struct dp_addr last;
 	int r;
 
 	ipam_pool_dynamic_bounds(pool, &first, &last);
-	r = ipam_state_oldest_cooling(d->state, ipam_pool_subnet(pool), INT64_MAX, &first, &last,
-				      ret_addr, err);
+	while ((r = ipam_state_oldest_cooling(d->state, subnet, INT64_MAX, &first, &last, ret_addr,
+					      err)) == 1 &&
+	       ipam_block_at(ipam_subnet_blocks(subnet), ret_addr)) {
+		ipam_subnet_drop(subnet, ret_addr, true); /* excluded while it rested: no use */
+		r = ipam_state_drop_lease(d->state, subnet, ret_addr, err);
+		if (r < 0)
+			break;
+	}
 	if (r == 0) {
 		*err = exhausted;
 		return err->code;
 	}
 	if (r == 1)
-		ipam_subnet_revive(ipam_pool_subnet(pool), ret_addr);
+		ipam_subnet_revive(subnet, ret_addr);
 	return r < 0 ? ipam_driver_spoil(d, r, err) : 0;
 }
 
-static int pick(struct ipam_driver *d, struct ipam_pool *pool, bool is_gateway,
-		struct dp_addr *ret_addr, struct dp_error *err)
+/* Where the pool's strategy wants the next pick to begin. */
+static void aim(struct ipam_driver *d, struct ipam_pool *pool)
+{
+	switch (ipam_pool_strategy(pool)) {
+	case IPAM_LOWEST:
+		ipam_pool_seek(pool, 0);
+		break;
+	case IPAM_RANDOM: /* xorshift64: guests shall not meet in one corner, no secret */
+		d->random ^= d->random << 13;
+		d->random ^= d->random >> 7;
+		d->random ^= d->random << 17;
+		ipam_pool_seek(pool, d->random);
+		break;
+	case IPAM_NEXT:
+	case IPAM_STICKY:
+		break;
+	}
+}
+
+static int pick(struct ipam_driver *d, struct ipam_pool *pool, const json_t *options,
+		bool is_gateway, struct dp_addr *ret_addr, struct dp_error *err)
 {
 	int r = end_cooling(d, pool, err);
 
-	if (r < 0)
-		return r;
+	if (r == 0 && !is_gateway)
+		r = ipam_known_pick(d, pool, option(options, OPT_NAME), option(options, OPT_MAC), ret_addr,
+				    err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	aim(d, pool);
 	r = ipam_pool_pick(pool, is_gateway, ret_addr, err);
 	if (r == -ENOSPC)
 		r = pick_cooling(d, pool, ret_addr, err);
@@ -635,7 +697,8 @@ static int pick(struct ipam_driver *d, struct ipam_pool *pool, bool is_gateway,
 
 /* The address that was asked for. @ret_write: is its row to be written? @ret_is_new: nobody had it. */
 static int claim(struct ipam_driver *d, struct ipam_pool *pool, const struct dp_addr *addr,
-		 bool is_gateway, bool *ret_write, bool *ret_is_new, struct dp_error *err)
+		 const json_t *options, bool is_gateway, bool *ret_write, bool *ret_is_new,
+		 struct dp_error *err)
 {
 	struct ipam_subnet *subnet = ipam_pool_subnet(pool);
 	struct ipam_lease lease;
@@ -659,6 +722,10 @@ static int claim(struct ipam_driver *d, struct ipam_pool *pool, const struct dp_
 		*ret_write = false; /* the router of several pools on this subnet */
 		return ipam_driver_spoil(d, ipam_state_add_sharer(d->state, pool, addr, err), err);
 	}
+	/* A Swarm that asks again for what it holds is older than what operators say. */
+	if (!is_gateway && !claim.may_replay && (r == 0 || lease.is_cooling) &&
+	    ipam_known_check(pool, addr, option(options, OPT_NAME), option(options, OPT_MAC), err) < 0)
+		return err->code;
 	claim.lease = r == 1 ? &lease : NULL;
 	*ret_write = true;
 	r = ipam_pool_claim(pool, &claim, &result, err);
@@ -669,14 +736,8 @@ static int claim(struct ipam_driver *d, struct ipam_pool *pool, const struct dp_
 int ipam_driver_pick(struct ipam_driver *d, struct ipam_pool *pool, struct dp_addr *ret_addr,
 		     struct dp_error *err)
 {
-	return pick(d, pool, false, ret_addr, err);
-}
-
-static const char *option(const json_t *options, const char *key)
-{
-	const char *v = json_string_value(json_object_get(options, key));
-
-	return v ? v : "";
+	/* Who it is for does not matter: the address that waited for it is the one that is taken. */
+	return pick(d, pool, NULL, false, ret_addr, err);
 }
 
 int ipam_driver_record(struct ipam_driver *d, struct ipam_pool *pool, const struct dp_addr *addr,
@@ -722,11 +783,11 @@ static int on_request_address(void *ctx, struct dp_call *call, const void *req, 
 		return r;
 	answer.len = ipam_subnet_prefix(ipam_pool_subnet(pool))->len;
 	if (subject.is_dynamic)
-		r = pick(d, pool, is_gateway, &answer.addr, err);
+		r = pick(d, pool, rq->options, is_gateway, &answer.addr, err);
 	else if (dp_addr_parse(rq->address, &answer.addr) < 0)
 		r = dp_error_set(err, DP_ERR_INVALID, -EINVAL, "'%s' is not an IP address", rq->address);
 	else
-		r = claim(d, pool, &answer.addr, is_gateway, &write, &is_new, err);
+		r = claim(d, pool, &answer.addr, rq->options, is_gateway, &write, &is_new, err);
 	if (r == 0 && write)
 		r = ipam_driver_record(d, pool, &answer.addr, is_gateway, rq->options, err);
 	if (r < 0)
@@ -740,19 +801,31 @@ static int on_request_address(void *ctx, struct dp_call *call, const void *req, 
 	return DP_STEP_DONE;
 }
 
-/* The last user of @addr is gone. */
-static int end_lease(struct ipam_driver *d, struct ipam_pool *pool, const struct dp_addr *addr,
-		     const struct ipam_lease *lease, struct dp_error *err)
+/*
+ * The last user of @addr is gone. What rests for its container's return in a sticky pool is written
+ * down as released later than it was: so it lasts as long as it should, and goes last where nothing
+ * else is left.
+ */
+int ipam_driver_end_lease(struct ipam_driver *d, struct ipam_pool *pool, const struct dp_addr *addr,
+			  const struct ipam_lease *lease, struct dp_error *err)
 {
+	bool sticky = ipam_pool_strategy(pool) == IPAM_STICKY;
+	uint32_t rest = sticky ? d->config->sticky_time : d->config->cooldown;
 	struct ipam_subnet *subnet = ipam_pool_subnet(pool);
+	int r = 0;
 
+	if (!lease->is_gateway)
+		r = ipam_ledger_remember(ipam_state_ledger(d->state), pool, addr, err);
+	if (r < 0)
+		return r;
 	/* A gateway was no container's: no neighbour remembers it under another MAC of ours. */
-	if (lease->is_gateway || !d->config->cooldown) {
+	if (lease->is_gateway || !rest) {
 		ipam_subnet_drop(subnet, addr, false);
 		return ipam_state_drop_lease(d->state, subnet, addr, err);
 	}
 	ipam_subnet_rest(subnet, addr);
-	return ipam_state_rest_lease(d->state, subnet, addr, wall_clock(), err);
+	return ipam_state_rest_lease(d->state, subnet, addr,
+				     wall_clock() + (int64_t)rest - (int64_t)d->config->cooldown, err);
 }
 
 static int release(struct ipam_driver *d, struct ipam_pool *pool, const struct dp_addr *addr,
@@ -771,7 +844,7 @@ static int release(struct ipam_driver *d, struct ipam_pool *pool, const struct d
 		return ipam_state_remove_sharer(d->state, pool, addr, err); /* not its to end */
 	r = ipam_state_inherit(d->state, subnet, addr, err);
 	if (r == 0)
-		r = end_lease(d, pool, addr, &lease, err);
+		r = ipam_driver_end_lease(d, pool, addr, &lease, err);
 	return r < 0 ? r : 0;
 }
 

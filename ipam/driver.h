@@ -27,14 +27,18 @@ struct ipam_config {
 	const char *network_socket;       /* where network daemons may be; see common/peer.h */
 	uint32_t reclaim_after;           /* seconds until an unused lease is released; 0 = never */
 	uint32_t conflict_rest;           /* seconds an address in use by others is set aside */
+	uint32_t sticky_time;             /* the same in pools whose strategy is sticky */
+	uint32_t history;                 /* past leases that are remembered */
 	bool requires_mac_address;        /* ask the engine for the container's MAC */
 	bool swarm;                       /* the host is in a Swarm, whose engine may ask again */
 };
 
 extern const struct dp_schema ipam_config_schema;
 extern const struct dp_schema ipam_option_schema; /* --ipam-opt */
-extern const struct dp_route ipam_peer_routes[];  /* network daemons': reclaim.c */
-extern const struct dp_route ipam_routes[];
+extern const struct dp_route ipam_peer_routes[];     /* network daemons': reclaim.c */
+extern const struct dp_route ipam_routes[];          /* the engine's methods */
+extern const struct dp_route ipam_operator_routes[]; /* people's: operator.c */
+extern const struct dp_command ipam_commands[];      /* what calls those */
 
 /* ipam_config_check() - do the pool lists parse? For struct dp_daemon_spec. */
 DP_NODISCARD int ipam_config_check(const void *config, struct dp_error *err);
@@ -50,6 +54,9 @@ DP_NODISCARD int ipam_config_check(const void *config, struct dp_error *err);
 DP_NODISCARD int ipam_driver_start(const void *config, struct dp_loop *loop, void **ret_ctx,
 				   struct dp_error *err);
 void ipam_driver_stop(void *ctx);
+
+/* ipam_driver_metrics() - for struct dp_daemon_spec. */
+void ipam_driver_metrics(void *ctx, const struct dp_metrics *m);
 
 /* Hooks of the turn: write what changed in one transaction; after a failure, read it back. */
 DP_NODISCARD int ipam_driver_flush(void *ctx, struct dp_error *err);

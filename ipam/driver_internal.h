@@ -30,6 +30,9 @@ struct ipam_driver {
 	size_t max_touched;
 	struct ipam_reclaim *reclaim; /* reclaim.c */
 	struct ipam_probes *probes;   /* probe.c */
+	struct dp_timer upkeep;       /* once a minute: trends, length of the history */
+	uint64_t upkeep_ms;           /* when it ran last */
+	uint64_t random;              /* state of the generator behind strategy=random */
 	bool spoilt;                  /* a write of this turn failed */
 	struct dp_error spoilt_err;   /* why */
 };
@@ -44,6 +47,34 @@ int ipam_driver_spoil(struct ipam_driver *d, int r, const struct dp_error *err);
 /* ipam_driver_touch() - the row of @pool has changed: write it at the flush. */
 DP_NODISCARD int ipam_driver_touch(struct ipam_driver *d, struct ipam_pool *pool,
 				   struct dp_error *err);
+
+/* What --ipam-opt may say. */
+struct ipam_pool_options {
+	const char *tenant;
+	const char *probe;    /* see probe.h */
+	const char *exclude;  /* ranges, separated by commas */
+	const char *strategy; /* one of ipam_strategy_names */
+};
+
+/* ipam_driver_apply_options() - give a new pool what was asked for, and write it down. A pool that
+ * shares its subnet may exclude what is excluded already. Return: 0; -EINVAL, -ERANGE, -EEXIST as
+ * ipam_range_parse() and ipam_subnet_block(): the pool is to be given back; spoilt where it must. */
+DP_NODISCARD int ipam_driver_apply_options(struct ipam_driver *d, struct ipam_pool *pool,
+					   const struct ipam_pool_options *opt, struct dp_error *err);
+
+/* ipam_driver_check_options() - are the ranges of @opt inside @prefix, and none twice? Return: as
+ * ipam_driver_apply_options(), without the disk. */
+DP_NODISCARD int ipam_driver_check_options(const struct dp_prefix *prefix,
+					   const struct ipam_pool_options *opt,
+					   struct dp_error *err);
+
+/* ipam_driver_start_upkeep() - have the minute's work done from now on. */
+void ipam_driver_start_upkeep(struct ipam_driver *d);
+
+/* ipam_driver_end_lease() - the last user of @addr, which is held, is gone. Return: of the store. */
+DP_NODISCARD int ipam_driver_end_lease(struct ipam_driver *d, struct ipam_pool *pool,
+				       const struct dp_addr *addr, const struct ipam_lease *lease,
+				       struct dp_error *err);
 
 /* ipam_driver_untouch() - @pool is about to go. */
 void ipam_driver_untouch(struct ipam_driver *d, const struct ipam_pool *pool);

@@ -49,6 +49,7 @@ struct ipam_subnet {
 	size_t n_pool_slots; /* size of @pools */
 	uint64_t n_held;     /* lease rows that are held */
 	uint64_t n_cooling;  /* lease rows that cool down */
+	struct ipam_block_list blocks;
 };
 
 struct ipam_pool {
@@ -62,7 +63,11 @@ struct ipam_pool {
 	uint64_t cursor;            /* lower half where the next pick begins to look */
 	uint32_t probe_ms;          /* time to ask the segment; 0 = it is not asked */
 	bool replayable;            /* Swarm's: what it holds may be asked for again */
+	enum ipam_strategy strategy;
+	struct ipam_trend trend;
 };
+
+const char *const ipam_strategy_names[] = { "next", "lowest", "random", "sticky", NULL };
 
 /* ---- dirty list ---- */
 
@@ -292,6 +297,7 @@ void ipam_subnet_free(struct ipam_subnet *subnet)
 		segment_free(subnet->segments[i]);
 	for (size_t i = 0; i < subnet->n_pools; i++)
 		free(subnet->pools[i]);
+	ipam_block_list_done(&subnet->blocks);
 	free(subnet->segments);
 	free(subnet->pools);
 	free(subnet);
@@ -350,6 +356,84 @@ uint64_t ipam_subnet_count(const struct ipam_subnet *subnet)
 	for (size_t i = 0; i < subnet->n_segments; i++)
 		count += ipam_bitmap_count(subnet->segments[i]->bitmap);
 	return count;
+}
+
+uint64_t ipam_subnet_n_cooling(const struct ipam_subnet *subnet)
+{
+	return subnet->n_cooling;
+}
+
+/* The part of @range in segment @seg, as bits. Return: false if there is none. */
+static bool clip(const struct ipam_segment *seg, const struct ipam_range *range, uint64_t *ret_first,
+		 uint64_t *ret_last)
+{
+	uint64_t base = seg->subnet->id.pool.addr.lo;
+
+	if (seg->upper < range->first.hi || seg->upper > range->last.hi)
+		return false;
+	*ret_first = seg->upper == range->first.hi ? range->first.lo - base : 0;
+	*ret_last = seg->upper == range->last.hi ? range->last.lo - base :
+						   ipam_bitmap_last(seg->bitmap);
+	return *ret_first <= *ret_last;
+}
+
+uint64_t ipam_subnet_count_range(const struct ipam_subnet *subnet, const struct ipam_range *range)
+{
+	uint64_t first;
+	uint64_t last;
+	uint64_t n = 0;
+
+	for (size_t i = segment_index(subnet, range->first.hi); i < subnet->n_segments; i++) {
+		if (!clip(subnet->segments[i], range, &first, &last))
+			break;
+		n += ipam_bitmap_count_range(subnet->segments[i]->bitmap, first, last);
+	}
+	return n;
+}
+
+int ipam_subnet_next_set(const struct ipam_subnet *subnet, const struct dp_addr *from,
+			 struct dp_addr *ret_addr)
+{
+	struct ipam_range range = { .first = *from, .last = subnet->last };
+	uint64_t first;
+	uint64_t last;
+	uint64_t bit;
+
+	for (size_t i = segment_index(subnet, from->hi); i < subnet->n_segments; i++) {
+		const struct ipam_segment *seg = subnet->segments[i];
+
+		if (!clip(seg, &range, &first, &last) ||
+		    ipam_bitmap_next_set(seg->bitmap, first, &bit) < 0)
+			continue;
+		*ret_addr = (struct dp_addr){ .family = from->family,
+					      .hi = seg->upper,
+					      .lo = subnet->id.pool.addr.lo + bit };
+		return 0;
+	}
+	return -ENOENT;
+}
+
+const struct ipam_block_list *ipam_subnet_blocks(const struct ipam_subnet *subnet)
+{
+	return &subnet->blocks;
+}
+
+int ipam_subnet_block(struct ipam_subnet *subnet, const struct ipam_range *range, bool reserved,
+		      const char *name, const char *mac, struct dp_error *err)
+{
+	char text[IPAM_RANGE_STRLEN];
+	char prefix[DP_PREFIX_STRLEN];
+
+	if (!subnet_has(subnet, &range->first) || !subnet_has(subnet, &range->last))
+		return dp_error_set(err, DP_ERR_INVALID, -ERANGE, "%s is not inside %s",
+				    ipam_range_format(range, text),
+				    dp_prefix_format(&subnet->id.pool, prefix));
+	return ipam_block_add(&subnet->blocks, range, reserved, name, mac, err);
+}
+
+bool ipam_subnet_unblock(struct ipam_subnet *subnet, const struct ipam_range *range)
+{
+	return ipam_block_remove(&subnet->blocks, range);
 }
 
 void ipam_subnet_rest(struct ipam_subnet *subnet, const struct dp_addr *addr)
@@ -508,6 +592,65 @@ void ipam_pool_set_replayable(struct ipam_pool *pool, bool replayable)
 	pool->replayable = replayable;
 }
 
+int ipam_strategy_parse(const char *name, enum ipam_strategy *ret_strategy)
+{
+	for (int i = 0; ipam_strategy_names[i]; i++) {
+		if (!strcmp(ipam_strategy_names[i], name)) {
+			*ret_strategy = (enum ipam_strategy)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+enum ipam_strategy ipam_pool_strategy(const struct ipam_pool *pool)
+{
+	return pool->strategy;
+}
+
+void ipam_pool_set_strategy(struct ipam_pool *pool, enum ipam_strategy strategy)
+{
+	pool->strategy = strategy;
+}
+
+void ipam_pool_seek(struct ipam_pool *pool, uint64_t n)
+{
+	uint64_t size = pool->last - pool->first + 1; /* 0: all 2^64 */
+
+	pool->cursor = pool->first + (size ? n % size : n);
+}
+
+struct ipam_trend *ipam_pool_trend(struct ipam_pool *pool)
+{
+	return &pool->trend;
+}
+
+int ipam_pool_set_bounds(struct ipam_pool *pool, const struct ipam_range *range,
+			 struct dp_error *err)
+{
+	struct ipam_pool_id whole = pool->id;
+	char text[IPAM_RANGE_STRLEN];
+	char prefix[DP_PREFIX_STRLEN];
+	struct dp_addr first;
+	struct dp_addr last;
+
+	whole.range.len = 0;
+	whole.range.addr.family = AF_UNSPEC;
+	if (!subnet_has(pool->subnet, &range->first) || !subnet_has(pool->subnet, &range->last) ||
+	    range->first.hi != range->last.hi || !ipam_pool_id_bounds(&whole, &first, &last) ||
+	    dp_addr_cmp(&range->first, &first) < 0 ||
+	    (range->last.hi == last.hi && range->last.lo > last.lo))
+		return dp_error_set(err, DP_ERR_INVALID, -ERANGE,
+				    "%s is not inside the usable addresses of %s",
+				    ipam_range_format(range, text),
+				    dp_prefix_format(&pool->id.pool, prefix));
+	pool->upper = range->first.hi;
+	pool->first = range->first.lo;
+	pool->last = range->last.lo;
+	ipam_pool_set_cursor(pool, pool->cursor);
+	return 0;
+}
+
 void ipam_pool_set_cursor(struct ipam_pool *pool, uint64_t cursor)
 {
 	pool->cursor = cursor >= pool->first && cursor <= pool->last ? cursor : pool->first;
@@ -527,6 +670,28 @@ void ipam_pool_dynamic_bounds(const struct ipam_pool *pool, struct dp_addr *ret_
 	*ret_last = pool_addr(pool, pool->last);
 }
 
+/* Addresses of the dynamic range that are kept from picks and have no lease. */
+static uint64_t count_kept(const struct ipam_pool *pool)
+{
+	const struct ipam_block_list *list = &pool->subnet->blocks;
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < list->n; i++) {
+		struct ipam_range range = list->items[i].range;
+		struct ipam_range bounds;
+
+		ipam_pool_dynamic_bounds(pool, &bounds.first, &bounds.last);
+		if (dp_addr_cmp(&range.first, &bounds.first) < 0)
+			range.first = bounds.first;
+		if (dp_addr_cmp(&range.last, &bounds.last) > 0)
+			range.last = bounds.last;
+		if (dp_addr_cmp(&range.first, &range.last) <= 0)
+			n += range.last.lo - range.first.lo + 1 -
+			     ipam_subnet_count_range(pool->subnet, &range);
+	}
+	return n;
+}
+
 void ipam_pool_usage(const struct ipam_pool *pool, struct ipam_usage *ret_usage)
 {
 	const struct ipam_subnet *subnet = pool->subnet;
@@ -539,6 +704,7 @@ void ipam_pool_usage(const struct ipam_pool *pool, struct ipam_usage *ret_usage)
 		.n_used = seg ? ipam_bitmap_count_range(seg->bitmap, pool->first - base,
 							pool->last - base) :
 				0,
+		.n_kept = count_kept(pool),
 		.n_held = subnet->n_held,
 		.n_cooling = subnet->n_cooling,
 	};
@@ -552,8 +718,52 @@ static int exhausted(const struct ipam_pool *pool, struct dp_error *err)
 	ipam_pool_usage(pool, &usage);
 	return dp_error_set(err, DP_ERR_EXHAUSTED, -ENOSPC,
 			    "no available addresses on this pool: %s (%" PRIu64 " of %" PRIu64
-			    " in use)",
-			    ipam_pool_id_format(&pool->id, buf), usage.n_used, usage.n_usable);
+			    " in use%s)",
+			    ipam_pool_id_format(&pool->id, buf), usage.n_used, usage.n_usable,
+			    usage.n_kept ? ", the others excluded or reserved" : "");
+}
+
+/* The first bit of @from..@to that may be picked, stepping over ranges that are kept. */
+static int find_between(const struct ipam_pool *pool, const struct ipam_segment *seg, uint64_t from,
+			uint64_t to, uint64_t *ret_bit)
+{
+	uint64_t base = pool->subnet->id.pool.addr.lo;
+	uint64_t bit = from;
+
+	while (from <= to) {
+		const struct ipam_block *block;
+		struct dp_addr addr;
+
+		if (seg && ipam_bitmap_find_free(seg->bitmap, from, from, to, &bit) < 0)
+			return -ENOSPC;
+		addr = pool_addr(pool, base + bit);
+		block = ipam_block_at(&pool->subnet->blocks, &addr);
+		if (!block) {
+			*ret_bit = bit;
+			return 0;
+		}
+		if (block->range.last.hi != pool->upper || block->range.last.lo - base >= to)
+			return -ENOSPC;
+		from = bit = block->range.last.lo - base + 1;
+	}
+	return -ENOSPC;
+}
+
+/* The first bit that may be picked, from @from to the end of the range, then from its beginning. */
+static int find_free(const struct ipam_pool *pool, const struct ipam_segment *seg, uint64_t from,
+		     uint64_t *ret_bit)
+{
+	uint64_t base = pool->subnet->id.pool.addr.lo;
+	uint64_t lo = pool->first - base;
+	uint64_t hi = pool->last - base;
+
+	if (!pool->subnet->blocks.n) {
+		*ret_bit = from;
+		return seg ? ipam_bitmap_find_free(seg->bitmap, from, lo, hi, ret_bit) : 0;
+	}
+	if (find_between(pool, seg, from, hi, ret_bit) == 0)
+		return 0;
+	return from > lo ? find_between(pool, seg, lo, from - 1, ret_bit) : -ENOSPC;
 }
 
 int ipam_pool_pick(struct ipam_pool *pool, bool is_gateway, struct dp_addr *ret_addr,
@@ -566,8 +776,7 @@ int ipam_pool_pick(struct ipam_pool *pool, bool is_gateway, struct dp_addr *ret_
 	uint64_t lower;
 	int r;
 
-	if (seg && ipam_bitmap_find_free(seg->bitmap, from, pool->first - base, pool->last - base,
-					 &from) < 0)
+	if (find_free(pool, seg, from, &from) < 0)
 		return exhausted(pool, err);
 	r = subnet_set(subnet, seg, pool->upper, from);
 	if (r < 0)

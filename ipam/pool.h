@@ -29,7 +29,9 @@
 #include "common/error.h"
 #include "common/inaddr.h"
 #include "ipam/bitmap.h"
+#include "ipam/block.h"
 #include "ipam/pool_id.h"
+#include "ipam/trend.h"
 
 /* ---- subnet ---- */
 
@@ -48,6 +50,7 @@ struct ipam_dirty_chunk {
 struct ipam_usage {
 	uint64_t n_usable;  /* addresses that dynamic picks may use; UINT64_MAX if 2^64 */
 	uint64_t n_used;    /* of those, with a lease row (held or cooling) */
+	uint64_t n_kept;    /* of those, without one, but excluded or reserved */
 	uint64_t n_held;    /* in the whole subnet, all its pools */
 	uint64_t n_cooling; /* in the whole subnet, all its pools */
 };
@@ -65,6 +68,28 @@ bool ipam_subnet_test(const struct ipam_subnet *subnet, const struct dp_addr *ad
 
 /* ipam_subnet_count() - number of set bits: must equal the number of lease rows; O(segments). */
 uint64_t ipam_subnet_count(const struct ipam_subnet *subnet);
+
+/* ipam_subnet_n_cooling() - lease rows that cool down; O(1). */
+uint64_t ipam_subnet_n_cooling(const struct ipam_subnet *subnet);
+
+/* ipam_subnet_count_range() - how many of @range have a lease row; @range in the subnet. */
+uint64_t ipam_subnet_count_range(const struct ipam_subnet *subnet, const struct ipam_range *range);
+
+/* ipam_subnet_next_set() - the first address from @from on that has a bit. Return: 0; -ENOENT. */
+DP_NODISCARD int ipam_subnet_next_set(const struct ipam_subnet *subnet, const struct dp_addr *from,
+				      struct dp_addr *ret_addr);
+
+/* ipam_subnet_blocks() - the excluded and reserved ranges. */
+const struct ipam_block_list *ipam_subnet_blocks(const struct ipam_subnet *subnet);
+
+/* ipam_subnet_block() - exclude or reserve @range. Return: as ipam_block_add(); -ERANGE
+ * (DP_ERR_INVALID) it is not inside the subnet. */
+DP_NODISCARD int ipam_subnet_block(struct ipam_subnet *subnet, const struct ipam_range *range,
+				   bool reserved, const char *name, const char *mac,
+				   struct dp_error *err);
+
+/* ipam_subnet_unblock() - Return: true if exactly @range was excluded or reserved. */
+bool ipam_subnet_unblock(struct ipam_subnet *subnet, const struct ipam_range *range);
 
 /* ipam_subnet_rest() - a held address was released and cools down; its bit stays set. */
 void ipam_subnet_rest(struct ipam_subnet *subnet, const struct dp_addr *addr);
@@ -93,6 +118,19 @@ DP_NODISCARD int ipam_subnet_load_chunk(struct ipam_subnet *subnet, uint64_t upp
 void ipam_subnet_load_counts(struct ipam_subnet *subnet, uint64_t n_held, uint64_t n_cooling);
 
 /* ---- pool ---- */
+
+/* Where dynamic picks look first. */
+enum ipam_strategy {
+	IPAM_NEXT,   /* behind the last pick */
+	IPAM_LOWEST, /* at the beginning */
+	IPAM_RANDOM, /* anywhere */
+	IPAM_STICKY, /* as IPAM_NEXT; a container that comes back gets what it had (known.h) */
+};
+
+extern const char *const ipam_strategy_names[]; /* by the enum, NULL-terminated */
+
+/* ipam_strategy_parse() - Return: 0; -EINVAL. */
+DP_NODISCARD int ipam_strategy_parse(const char *name, enum ipam_strategy *ret_strategy);
 
 /* A lease row, as far as a decision depends on it. */
 struct ipam_lease {
@@ -127,6 +165,22 @@ void ipam_pool_set_probe_ms(struct ipam_pool *pool, uint32_t ms);
 
 /* ipam_pool_set_cursor() - bring the cursor back at start; any value is safe. */
 void ipam_pool_set_cursor(struct ipam_pool *pool, uint64_t cursor);
+
+/* ipam_pool_strategy() - IPAM_NEXT unless set. */
+enum ipam_strategy ipam_pool_strategy(const struct ipam_pool *pool);
+void ipam_pool_set_strategy(struct ipam_pool *pool, enum ipam_strategy strategy);
+
+/* ipam_pool_seek() - the next dynamic pick begins at the @n-th address of the range, modulo its
+ * size. */
+void ipam_pool_seek(struct ipam_pool *pool, uint64_t n);
+
+/* ipam_pool_trend() - how fast it fills; for the owner of a clock to feed. */
+struct ipam_trend *ipam_pool_trend(struct ipam_pool *pool);
+
+/* ipam_pool_set_bounds() - dynamic picks use @range from now on. Return: 0; -ERANGE (DP_ERR_INVALID)
+ * it is not inside the usable addresses of the subnet, or (IPv6) not inside one /64. */
+DP_NODISCARD int ipam_pool_set_bounds(struct ipam_pool *pool, const struct ipam_range *range,
+				      struct dp_error *err);
 
 /* ipam_pool_dynamic_bounds() - first and last address that dynamic picks may use. */
 void ipam_pool_dynamic_bounds(const struct ipam_pool *pool, struct dp_addr *ret_first,

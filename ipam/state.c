@@ -41,7 +41,7 @@ static const char migration_2[] =
 	"CREATE TABLE reclaimed(subnet INTEGER, upper INTEGER, lower INTEGER,"
 	" released INTEGER NOT NULL, PRIMARY KEY(subnet, upper, lower)) WITHOUT ROWID;";
 
-static const char *const migrations[] = { migration_1, migration_2 };
+static const char *const migrations[] = { migration_1, migration_2, ipam_ledger_migration };
 
 const struct dp_store_schema ipam_state_schema = {
 	.application_id = 0x6d69706d, /* "mipm" */
@@ -108,9 +108,14 @@ static const char *const sql[N_STATEMENTS] = {
 	[S_COUNTS] = "SELECT count(*), count(released_at) FROM lease WHERE subnet = ?1",
 	[S_LEASE_GET] = "SELECT pool, gateway, generation, released_at IS NOT NULL FROM lease"
 			" WHERE subnet = ?1 AND upper = ?2 AND lower = ?3",
-	[S_LEASE_PUT] = "INSERT OR REPLACE INTO lease(subnet, upper, lower, address, pool, gateway,"
+	/* A lease that is confirmed began when it began. */
+	[S_LEASE_PUT] = "INSERT INTO lease(subnet, upper, lower, address, pool, gateway,"
 			" generation, since, released_at, mac, name)"
-			" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, NULL, ?9, ?10)",
+			" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, NULL, ?9, ?10)"
+			" ON CONFLICT DO UPDATE SET pool = excluded.pool, gateway = excluded.gateway,"
+			" generation = excluded.generation, since = CASE WHEN released_at IS NULL"
+			" THEN since ELSE excluded.since END, released_at = NULL,"
+			" mac = excluded.mac, name = excluded.name",
 	[S_LEASE_REST] = "UPDATE lease SET released_at = ?4"
 			 " WHERE subnet = ?1 AND upper = ?2 AND lower = ?3",
 	[S_LEASE_DEL] = "DELETE FROM lease WHERE subnet = ?1 AND upper = ?2 AND lower = ?3",
@@ -143,6 +148,7 @@ static const char *const sql[N_STATEMENTS] = {
 
 struct ipam_state {
 	struct dp_store *store;
+	struct ipam_ledger *ledger;
 	struct dp_stmt *stmts[N_STATEMENTS];
 	bool any_reclaimed; /* false spares each release a look */
 };
@@ -171,6 +177,8 @@ int ipam_state_open(const char *dir, struct ipam_state **ret_state, struct dp_er
 		r = dp_stmt_new(state->store, sql[i], &state->stmts[i], err);
 	if (r == 0)
 		r = count_reclaimed(state, err);
+	if (r == 0)
+		r = ipam_ledger_open(state->store, &state->ledger, err);
 	if (r < 0)
 		return r;
 	*ret_state = DP_TAKE_PTR(state);
@@ -183,8 +191,14 @@ void ipam_state_close(struct ipam_state *state)
 		return;
 	for (unsigned i = 0; i < N_STATEMENTS; i++)
 		dp_stmt_free(state->stmts[i]);
+	ipam_ledger_close(state->ledger);
 	dp_store_close(state->store);
 	free(state);
+}
+
+struct ipam_ledger *ipam_state_ledger(struct ipam_state *state)
+{
+	return state->ledger;
 }
 
 int ipam_state_commit(struct ipam_state *state, struct dp_error *err)
@@ -278,7 +292,7 @@ int ipam_state_remove_subnet(struct ipam_state *state, int64_t subnet_id, struct
 					      S_SUBNET_DEL_SHARERS, S_SUBNET_DEL_POOLS,
 					      S_SUBNET_DEL_RECLAIMED,
 					      S_SUBNET_DEL };
-	int r = 0;
+	int r = ipam_ledger_remember_subnet(state->ledger, subnet_id, err);
 
 	for (size_t i = 0; r == 0 && i < DP_ARRAY_LEN(all); i++) {
 		dp_stmt_bind_int(state->stmts[all[i]], 1, subnet_id);
@@ -637,6 +651,8 @@ int ipam_state_load(struct ipam_state *state, struct ipam_space **ret_space, str
 		for (size_t i = 0; r == 0 && i < ipam_space_n_subnets(space, (enum ipam_book)b); i++)
 			r = load_subnet(state, ipam_space_subnet(space, (enum ipam_book)b, i), err);
 	}
+	if (r == 0)
+		r = ipam_ledger_load(state->ledger, space, err);
 	if (r < 0)
 		return r;
 	r = meta_get(state, "generation", text, sizeof text, err);

@@ -15,6 +15,7 @@
  */
 
 #include "common/store.h"
+#include "ipam/ledger.h"
 #include "ipam/pool.h"
 #include "ipam/space.h"
 
@@ -25,7 +26,7 @@ extern const struct dp_store_schema ipam_state_schema; /* version and migrations
 /* A lease row with what only people look at. Texts are borrowed for the call. */
 struct ipam_lease_row {
 	struct ipam_lease lease; /* what decisions depend on */
-	int64_t since;           /* seconds since 1970: taken, or last confirmed */
+	int64_t since;           /* seconds since 1970; a row that is held already keeps its own */
 	const char *mac;         /* container's MAC if the engine told it, else "" */
 	const char *name;        /* container's name if the engine told it, else "" */
 };
@@ -51,6 +52,9 @@ DP_DEFINE_CLEANUP(struct ipam_state, ipam_state_close);
  */
 DP_NODISCARD int ipam_state_load(struct ipam_state *state, struct ipam_space **ret_space,
 				 struct dp_error *err);
+
+/* ipam_state_ledger() - what operators added, and listings; part of the same turns. */
+struct ipam_ledger *ipam_state_ledger(struct ipam_state *state);
 
 /* ipam_state_commit() - everything since the last one becomes durable; dp_store_commit(). */
 DP_NODISCARD int ipam_state_commit(struct ipam_state *state, struct dp_error *err);

@@ -10,6 +10,7 @@ WITH_FAILALLOC = $(AM_LDFLAGS) -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=re
 
 unit_tests = \
 	%D%/unit/test_bitmap \
+	%D%/unit/test_block \
 	%D%/unit/test_command \
 	%D%/unit/test_error \
 	%D%/unit/test_hostroutes \
