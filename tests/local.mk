@@ -46,7 +46,8 @@ netns_tests = \
 	%D%/netns/test_faults \
 	%D%/netns/test_firewall \
 	%D%/netns/test_rtnl \
-	%D%/netns/test_rtnl_vlan
+	%D%/netns/test_rtnl_vlan \
+	%D%/netns/test_teardown
 netns_support = %D%/support/netns.c %D%/support/netns.h
 %C%_netns_test_faults_SOURCES = %D%/netns/test_faults.c $(netns_support)
 %C%_netns_test_faults_CFLAGS = $(AM_CFLAGS) $(LIBNL_CFLAGS) $(LIBMNL_CFLAGS)
@@ -56,6 +57,9 @@ netns_support = %D%/support/netns.c %D%/support/netns.h
 %C%_netns_test_firewall_SOURCES = %D%/netns/test_firewall.c $(netns_support)
 %C%_netns_test_rtnl_SOURCES = %D%/netns/test_rtnl.c $(netns_support)
 %C%_netns_test_rtnl_vlan_SOURCES = %D%/netns/test_rtnl_vlan.c $(netns_support)
+%C%_netns_test_teardown_SOURCES = %D%/netns/test_teardown.c $(netns_support)
+%C%_netns_test_teardown_CFLAGS = $(AM_CFLAGS) $(LIBMNL_CFLAGS)
+%C%_netns_test_teardown_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=mnl_socket_sendto
 
 bench_tests = \
 	%D%/bench/bench_bitmap \
