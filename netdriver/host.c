@@ -85,6 +85,12 @@ void ndrv_host_close(struct ndrv_host *host)
 	free(host);
 }
 
+int ndrv_host_watch(struct ndrv_host *host, ndrv_rtnl_event_fn *fn, void *ctx,
+		    struct ndrv_rtnl_watch **ret_watch, struct dp_error *err)
+{
+	return ndrv_rtnl_watch_open(host->rtnl, fn, ctx, ret_watch, err);
+}
+
 /* ---- /proc/sys ---- */
 
 static bool sysctl_is_on(const struct ndrv_host *host, const char *path)

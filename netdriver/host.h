@@ -31,6 +31,10 @@ DP_NODISCARD int ndrv_host_open(const char *sysctl_dir, bool add_rules,
 				struct ndrv_host **ret_host, struct dp_error *err);
 void ndrv_host_close(struct ndrv_host *host); /* NULL is fine; the data path stays */
 
+/* ndrv_host_watch() - be told what happens to links. Return: as ndrv_rtnl_watch_open(). */
+DP_NODISCARD int ndrv_host_watch(struct ndrv_host *host, ndrv_rtnl_event_fn *fn, void *ctx,
+				 struct ndrv_rtnl_watch **ret_watch, struct dp_error *err);
+
 /* ndrv_host_probe() - the facts for ndrv_plan_segment(). Return: 0; as rtnl.h says. */
 DP_NODISCARD int ndrv_host_probe(struct ndrv_host *host, const struct ndrv_shape *shape,
 				 const char *bridge_name, struct ndrv_facts *ret_facts,

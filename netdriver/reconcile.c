@@ -396,7 +396,7 @@ static bool concerns_us(struct ndrv_driver *d, const struct ndrv_rtnl_event *ev)
 {
 	if (ev->kind == NDRV_EVENT_LOST)
 		return true;
-	if (ev->unfinished)
+	if (ev->group == NDRV_GROUP_UNFINISHED)
 		return false;
 	if (ev->kind != NDRV_EVENT_ADDRESS_GONE && !strncmp(ev->alias, NDRV_MARK, strlen(NDRV_MARK)))
 		return concerns_ours(d, ev);
@@ -427,7 +427,7 @@ static void on_readable(void *ctx, uint32_t events)
 
 int ndrv_driver_watch(struct ndrv_driver *d, struct dp_error *err)
 {
-	int r = ndrv_rtnl_watch_open(on_event, d, &d->watch, err);
+	int r = ndrv_host_watch(d->host, on_event, d, &d->watch, err);
 
 	return r < 0 ? r : dp_loop_add_fd(d->loop, ndrv_rtnl_watch_fd(d->watch), EPOLLIN, on_readable, d,
 					  err);

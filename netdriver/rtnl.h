@@ -38,7 +38,7 @@
 #define NDRV_ALIAS_SIZE       256 /* bytes, NUL included: the kernel's IFALIASZ */
 #define NDRV_MARK             "mynetworkplugin:"
 #define NDRV_GROUP_UNFINISHED 0x6d6e7000U /* link group of our links that have no alias yet */
-#define NDRV_GROUP_DOOMED     0x6d6e7001U /* first of the group numbers tried by deletions */
+#define NDRV_GROUP_DOOMED     0x6d6e7001U /* first of the group numbers tried by deletions without a watch */
 
 struct ndrv_rtnl; /* opaque: the request socket and the reading side */
 
@@ -182,7 +182,7 @@ struct ndrv_rtnl_event {
 	int ifindex;
 	int master;                  /* 0 = port of none */
 	bool up;
-	bool unfinished;             /* it is being made by us */
+	uint32_t group;              /* NDRV_GROUP_UNFINISHED: it is being made by us */
 	char name[NDRV_IFNAME_SIZE];
 	char alias[NDRV_ALIAS_SIZE]; /* "" if none */
 };
@@ -193,11 +193,13 @@ struct ndrv_rtnl_watch;
 
 /**
  * ndrv_rtnl_watch_open() - be told what happens to links and their addresses, whoever does it
- * @fn: called by ndrv_rtnl_watch_read() with @ctx, once for each event
+ * @rtnl: of the same namespace, borrowed until the watch is closed: learns which link group is free,
+ *        and reads the watch while it deletes
+ * @fn:   called by ndrv_rtnl_watch_read() with @ctx, once for each event
  *
  * Return: 0; -ENOMEM; an errno of socket(2) or bind(2).
  */
-DP_NODISCARD int ndrv_rtnl_watch_open(ndrv_rtnl_event_fn *fn, void *ctx,
+DP_NODISCARD int ndrv_rtnl_watch_open(struct ndrv_rtnl *rtnl, ndrv_rtnl_event_fn *fn, void *ctx,
 				      struct ndrv_rtnl_watch **ret_watch, struct dp_error *err);
 void ndrv_rtnl_watch_close(struct ndrv_rtnl_watch *watch); /* NULL is fine */
 

@@ -46,6 +46,10 @@ struct rtnl_batch {
 typedef int rtnl_object_fn(void *ctx, unsigned i, const struct nlmsghdr *nlh);
 
 struct ndrv_rtnl {
+	struct ndrv_rtnl_watch *watch; /* of the same namespace; NULL = nobody tells of changes */
+	uint32_t free_group;     /* no link is in it, as far as @watch has told; 0 = not known */
+	const int *doomed;       /* sorted indexes of links that are being put into it */
+	size_t n_doomed;
 	struct mnl_socket *nl;   /* requests; bound and connected to the kernel */
 	uint32_t seq;            /* last sequence number used */
 	struct nl_sock *reader;  /* dumps, through libnl's caches */
@@ -55,6 +59,9 @@ struct ndrv_rtnl {
 		char bytes[2 * RTNL_BUF_SIZE];
 	} rx; /* answers: a link with many virtual functions is large */
 };
+
+/* rtnl_note_group() - link @ifindex was seen in @group: that is not free then, unless we did it. */
+void rtnl_note_group(struct ndrv_rtnl *rtnl, int ifindex, uint32_t group);
 
 /* rtnl_batch_begin() - the handle's batch, emptied; the verdicts of the last one are gone. */
 struct rtnl_batch *rtnl_batch_begin(struct ndrv_rtnl *rtnl);

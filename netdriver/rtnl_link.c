@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <net/if.h>
+#include <sys/random.h>
 
 #include "common/cleanup.h"
 #include "netdriver/rtnl_internal.h"
@@ -374,15 +375,22 @@ int ndrv_rtnl_delete_link(struct ndrv_rtnl *rtnl, int ifindex, const char *alias
 	return delete_now(rtnl, ifindex, err);
 }
 
-/* Links on their way to be deleted together. */
+/*
+ * Links that die together are put into a group of their own, and the group is deleted. Nobody else's
+ * link may be in it: a list of all links tells which number is free. Where a watch sees what happens to
+ * links (rtnl_watch.c), a number that was free once is free until the watch tells otherwise, so that the
+ * list is not needed again, however many links there are. The kernel does not tell when a link that is
+ * down changes its group: so the number is a random one then, which nobody else comes upon.
+ */
 struct doomed {
-	struct ndrv_link *links;          /* all links of the namespace */
+	struct ndrv_link *links;          /* of the namespace: all, or only those to delete */
 	size_t n_links;                   /* entries of @links */
 	const struct ndrv_link_ref *refs; /* those to delete, as asked */
 	size_t n_refs;                    /* entries of @refs */
-	int *ifindexes;                   /* those to delete, as found and allowed */
+	int *ifindexes;                   /* those to delete, as found and allowed; sorted */
 	size_t n;                         /* entries of @ifindexes */
 	uint32_t group;                   /* that holds no others */
+	bool watched;                     /* known to be free from the watch alone */
 };
 
 static int cmp_link(const void *a, const void *b)
@@ -391,6 +399,14 @@ static int cmp_link(const void *a, const void *b)
 	const struct ndrv_link *y = b;
 
 	return (x->ifindex > y->ifindex) - (x->ifindex < y->ifindex);
+}
+
+static int cmp_int(const void *a, const void *b)
+{
+	const int *x = a;
+	const int *y = b;
+
+	return (*x > *y) - (*x < *y);
 }
 
 /* Fills @d->ifindexes. Returns the first refusal; those allowed are found nevertheless. */
@@ -411,17 +427,16 @@ static int select_doomed(struct doomed *d, struct dp_error *err)
 		else if (r == 0)
 			r = refuse(link, d->refs[i].alias, err);
 	}
+	qsort(d->ifindexes, d->n, sizeof *d->ifindexes, cmp_int);
 	return r;
 }
 
 /*
- * A group number that nothing on the host uses. Members that an interrupted deletion of ours has
+ * A group number from @group on that nothing on the host uses. Members that an interrupted deletion of ours has
  * left in one are not trusted either: the next number is as good.
  */
-static uint32_t free_group(const struct doomed *d)
+static uint32_t free_group(const struct doomed *d, uint32_t group)
 {
-	uint32_t group = NDRV_GROUP_DOOMED;
-
 	for (size_t i = 0; i < d->n_links; i++) {
 		if (d->links[i].group == group) {
 			group++;
@@ -431,17 +446,42 @@ static uint32_t free_group(const struct doomed *d)
 	return group;
 }
 
+static uint32_t random_group(void)
+{
+	uint32_t group;
+
+	if (getrandom(&group, sizeof group, GRND_NONBLOCK) != sizeof group)
+		return NDRV_GROUP_DOOMED;
+	return (group & 0x3fffffffU) | 0x40000000U;
+}
+
+void rtnl_note_group(struct ndrv_rtnl *rtnl, int ifindex, uint32_t group)
+{
+	bool is_ours = rtnl->n_doomed &&
+		       bsearch(&ifindex, rtnl->doomed, rtnl->n_doomed, sizeof ifindex, cmp_int);
+
+	if (group && group == rtnl->free_group && !is_ours)
+		rtnl->free_group = 0;
+}
+
+static void read_watch(struct ndrv_rtnl *rtnl)
+{
+	if (rtnl->watch)
+		ndrv_rtnl_watch_read(rtnl->watch);
+}
+
 /* Sends the batch; a link that has gone meanwhile is no failure. */
-static int flush_group(struct ndrv_rtnl *rtnl, struct dp_error *err)
+static int flush_group(struct ndrv_rtnl *rtnl, rtnl_object_fn *object, void *ctx,
+		       struct dp_error *err)
 {
 	const struct rtnl_batch *b = &rtnl->batch;
-	int r = rtnl_exchange(rtnl, NULL, NULL, err);
+	int r = rtnl_exchange(rtnl, object, ctx, err);
 
 	if (r < 0)
 		return r;
 	for (unsigned i = 0; i < b->n; i++) {
 		if (b->acks[i].code < 0 && b->acks[i].code != -ENODEV)
-			return rtnl_ack_error(&b->acks[i], err, "set group of a link to delete");
+			return rtnl_ack_error(&b->acks[i], err, "link to delete");
 	}
 	return 0;
 }
@@ -456,13 +496,15 @@ static int put_into_group(struct ndrv_rtnl *rtnl, const struct doomed *d, struct
 			(void)rtnl_batch_add_link(b, RTM_SETLINK, 0, d->ifindexes[i]);
 			rtnl_put_u32(b, IFLA_GROUP, d->group);
 		}
-		r = flush_group(rtnl, err);
+		r = flush_group(rtnl, NULL, NULL, err);
 		if (r < 0)
 			return r;
+		read_watch(rtnl); /* often, as it does not hold the events of any number of links */
 	}
 	return 0;
 }
 
+/* Return: 0; -EAGAIN another link has come into the group. */
 static int delete_group(struct ndrv_rtnl *rtnl, const struct doomed *d, struct dp_error *err)
 {
 	struct rtnl_batch *b;
@@ -470,6 +512,8 @@ static int delete_group(struct ndrv_rtnl *rtnl, const struct doomed *d, struct d
 
 	if (r < 0)
 		return r;
+	if (d->watched && rtnl->free_group != d->group)
+		return -EAGAIN;
 	b = rtnl_batch_begin(rtnl);
 	(void)rtnl_batch_add_link(b, RTM_DELLINK, 0, 0);
 	rtnl_put_u32(b, IFLA_GROUP, d->group);
@@ -477,40 +521,91 @@ static int delete_group(struct ndrv_rtnl *rtnl, const struct doomed *d, struct d
 	return r == -ENODEV ? 0 : r; /* all of them gone meanwhile */
 }
 
-static int delete_doomed(struct ndrv_rtnl *rtnl, struct doomed *d, struct dp_error *err)
+static int delete_doomed(struct ndrv_rtnl *rtnl, const struct doomed *d, struct dp_error *err)
 {
+	int r;
+
 	if (d->n == 0)
 		return 0;
 	if (d->n == 1)
 		return delete_now(rtnl, d->ifindexes[0], err);
-	d->group = free_group(d);
-	return delete_group(rtnl, d, err);
+	rtnl->free_group = rtnl->watch ? d->group : 0;
+	rtnl->doomed = d->ifindexes;
+	rtnl->n_doomed = d->n;
+	r = delete_group(rtnl, d, err);
+	read_watch(rtnl);
+	rtnl->doomed = NULL;
+	rtnl->n_doomed = 0;
+	if (r < 0)
+		rtnl->free_group = 0;
+	return r;
+}
+
+static int take_doomed(void *ctx, unsigned i, const struct nlmsghdr *nlh)
+{
+	struct doomed *d = ctx;
+
+	(void)i;
+	return d->n_links < d->n_refs ? rtnl_parse_link(nlh, &d->links[d->n_links++]) : -EBADMSG;
+}
+
+/* Fills @d->links with those to delete that are there. */
+static int look_at_doomed(struct ndrv_rtnl *rtnl, struct doomed *d, struct dp_error *err)
+{
+	for (size_t i = 0; i < d->n_refs;) {
+		struct rtnl_batch *b = rtnl_batch_begin(rtnl);
+		int r;
+
+		for (; i < d->n_refs && rtnl_batch_has_room(b); i++)
+			rtnl_batch_add_get(b, d->refs[i].ifindex);
+		r = flush_group(rtnl, take_doomed, d, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* One way to do it: with a list of all links, or with what the watch knows. Return: 0; -EAGAIN the
+ * watch does not know; others. */
+static int delete_all(struct ndrv_rtnl *rtnl, const struct ndrv_link_ref *refs, size_t n_refs,
+		      bool watched, struct dp_error *err)
+{
+	auto_free int *ifindexes = calloc(n_refs, sizeof *ifindexes);
+	auto_free struct ndrv_link *links = watched ? calloc(n_refs, sizeof *links) : NULL;
+	struct doomed d = { .refs = refs, .n_refs = n_refs, .watched = watched };
+	int refused;
+	int r;
+
+	if (!ifindexes || (watched && !links))
+		return dp_error_oom(err);
+	d.ifindexes = ifindexes;
+	d.links = links;
+	d.group = rtnl->free_group;
+	r = watched ? look_at_doomed(rtnl, &d, err)
+		    : ndrv_rtnl_list_links(rtnl, &links, &d.n_links, err);
+	if (r < 0)
+		return r;
+	d.links = links;
+	if (!watched)
+		d.group = free_group(&d, rtnl->watch ? random_group() : NDRV_GROUP_DOOMED);
+	refused = select_doomed(&d, err);
+	r = delete_doomed(rtnl, &d, refused < 0 ? NULL : err);
+	return refused < 0 && r != -EAGAIN ? refused : r;
 }
 
 int ndrv_rtnl_delete_links(struct ndrv_rtnl *rtnl, const struct ndrv_link_ref *refs, size_t n_refs,
 			   struct dp_error *err)
 {
-	auto_free struct ndrv_link *links = NULL;
-	auto_free int *ifindexes = NULL;
-	struct doomed d = { .refs = refs, .n_refs = n_refs };
-	int r;
-	int refused;
+	int r = -EAGAIN;
 
 	if (n_refs == 0)
 		return 0;
 	if (n_refs == 1)
 		return ndrv_rtnl_delete_link(rtnl, refs[0].ifindex, refs[0].alias, err);
-	r = ndrv_rtnl_list_links(rtnl, &links, &d.n_links, err);
-	if (r < 0)
-		return r;
-	ifindexes = calloc(n_refs, sizeof *ifindexes);
-	if (!ifindexes)
-		return dp_error_oom(err);
-	d.links = links;
-	d.ifindexes = ifindexes;
-	refused = select_doomed(&d, err);
-	r = delete_doomed(rtnl, &d, refused < 0 ? NULL : err);
-	return refused < 0 ? refused : r;
+	read_watch(rtnl);
+	if (rtnl->free_group)
+		r = delete_all(rtnl, refs, n_refs, true, err);
+	return r == -EAGAIN ? delete_all(rtnl, refs, n_refs, false, err) : r;
 }
 
 static bool is_unfinished(const struct ndrv_link *link)

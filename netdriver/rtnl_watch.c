@@ -18,14 +18,15 @@
 enum { WATCH_BUFFER = 1 << 20 /* bytes: a thousand messages */ };
 
 struct ndrv_rtnl_watch {
+	struct ndrv_rtnl *rtnl;
 	struct mnl_socket *nl;
 	ndrv_rtnl_event_fn *fn;
 	void *ctx;
 	char rx[2 * RTNL_BUF_SIZE];
 };
 
-int ndrv_rtnl_watch_open(ndrv_rtnl_event_fn *fn, void *ctx, struct ndrv_rtnl_watch **ret_watch,
-			 struct dp_error *err)
+int ndrv_rtnl_watch_open(struct ndrv_rtnl *rtnl, ndrv_rtnl_event_fn *fn, void *ctx,
+			 struct ndrv_rtnl_watch **ret_watch, struct dp_error *err)
 {
 	struct ndrv_rtnl_watch *w = calloc(1, sizeof *w);
 	int size = WATCH_BUFFER;
@@ -33,6 +34,7 @@ int ndrv_rtnl_watch_open(ndrv_rtnl_event_fn *fn, void *ctx, struct ndrv_rtnl_wat
 
 	if (!w)
 		return dp_error_oom(err);
+	w->rtnl = rtnl;
 	w->fn = fn;
 	w->ctx = ctx;
 	w->nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -45,6 +47,7 @@ int ndrv_rtnl_watch_open(ndrv_rtnl_event_fn *fn, void *ctx, struct ndrv_rtnl_wat
 	}
 	if (setsockopt(mnl_socket_get_fd(w->nl), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) < 0)
 		(void)setsockopt(mnl_socket_get_fd(w->nl), SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+	rtnl->watch = w;
 	*ret_watch = w;
 	return 0;
 }
@@ -55,6 +58,8 @@ void ndrv_rtnl_watch_close(struct ndrv_rtnl_watch *watch)
 		return;
 	if (watch->nl)
 		(void)mnl_socket_close(watch->nl);
+	watch->rtnl->watch = NULL;
+	watch->rtnl->free_group = 0;
 	free(watch);
 }
 
@@ -82,7 +87,7 @@ static int take_attribute(const struct nlattr *attr, void *ctx)
 		break;
 	case IFLA_GROUP:
 		if (mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
-			ev->unfinished = mnl_attr_get_u32(attr) == NDRV_GROUP_UNFINISHED;
+			ev->group = mnl_attr_get_u32(attr);
 		break;
 	case IFLA_MASTER:
 		if (mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
@@ -117,6 +122,8 @@ static void take_message(struct ndrv_rtnl_watch *w, const struct nlmsghdr *nlh)
 	ev.ifindex = ifi->ifi_index;
 	ev.up = ifi->ifi_flags & IFF_UP;
 	(void)mnl_attr_parse(nlh, sizeof *ifi, take_attribute, &ev);
+	if (ev.kind == NDRV_EVENT_LINK)
+		rtnl_note_group(w->rtnl, ev.ifindex, ev.group);
 	w->fn(w->ctx, &ev);
 }
 
@@ -133,6 +140,7 @@ void ndrv_rtnl_watch_read(struct ndrv_rtnl_watch *watch)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == ENOBUFS) {
+			watch->rtnl->free_group = 0;
 			watch->fn(watch->ctx, &lost);
 			continue;
 		}

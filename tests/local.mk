@@ -58,8 +58,8 @@ netns_support = %D%/support/netns.c %D%/support/netns.h
 %C%_netns_test_rtnl_SOURCES = %D%/netns/test_rtnl.c $(netns_support)
 %C%_netns_test_rtnl_vlan_SOURCES = %D%/netns/test_rtnl_vlan.c $(netns_support)
 %C%_netns_test_teardown_SOURCES = %D%/netns/test_teardown.c $(netns_support)
-%C%_netns_test_teardown_CFLAGS = $(AM_CFLAGS) $(LIBMNL_CFLAGS)
-%C%_netns_test_teardown_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=mnl_socket_sendto
+%C%_netns_test_teardown_CFLAGS = $(AM_CFLAGS) $(LIBMNL_CFLAGS) $(LIBNL_CFLAGS)
+%C%_netns_test_teardown_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=mnl_socket_sendto -Wl,--wrap=nl_send_auto
 
 bench_tests = \
 	%D%/bench/bench_bitmap \
