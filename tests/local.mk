@@ -107,7 +107,7 @@ script_tests = \
 TESTS += $(script_tests)
 
 EXTRA_DIST += $(script_tests) \
-	%D%/bench/run %D%/bench/start-cost.sh \
+	%D%/bench/run %D%/bench/scale.py %D%/bench/start-cost.sh \
 	%D%/data \
 	%D%/fuzz/corpus \
 	%D%/judge \

@@ -41,7 +41,10 @@ static struct {
 	unsigned n;    /* messages so far */
 	bool hit;
 	bool drop;     /* the next answer is lost */
-	uint32_t bad[MAX_BAD]; /* numbers of the messages whose answers are changed */
+	struct {
+		const struct mnl_socket *nl;
+		uint32_t seq; /* each socket counts on its own */
+	} bad[MAX_BAD];       /* messages whose answers are changed */
 	unsigned n_bad;
 } fault;
 
@@ -75,16 +78,17 @@ ssize_t __wrap_mnl_socket_sendto(const struct mnl_socket *nl, const void *buf, s
 			fault.drop = true;
 		} else {
 			nlh->nlmsg_type = NO_SUCH_TYPE;
-			fault.bad[fault.n_bad++ % MAX_BAD] = nlh->nlmsg_seq;
+			fault.bad[fault.n_bad % MAX_BAD].nl = nl;
+			fault.bad[fault.n_bad++ % MAX_BAD].seq = nlh->nlmsg_seq;
 		}
 	}
 	return __real_mnl_socket_sendto(nl, buf, size);
 }
 
-static bool is_bad(uint32_t seq)
+static bool is_bad(const struct mnl_socket *nl, uint32_t seq)
 {
 	for (unsigned i = 0; i < fault.n_bad && i < MAX_BAD; i++) {
-		if (fault.bad[i] == seq)
+		if (fault.bad[i].nl == nl && fault.bad[i].seq == seq)
 			return true;
 	}
 	return false;
@@ -102,7 +106,7 @@ ssize_t __wrap_mnl_socket_recvfrom(const struct mnl_socket *nl, void *buf, size_
 		return -1;
 	}
 	for (; n > 0 && mnl_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
-		if (nlh->nlmsg_type == NLMSG_ERROR && is_bad(nlh->nlmsg_seq))
+		if (nlh->nlmsg_type == NLMSG_ERROR && is_bad(nl, nlh->nlmsg_seq))
 			((struct nlmsgerr *)mnl_nlmsg_get_payload(nlh))->error = -fault.code;
 	}
 	return n;
