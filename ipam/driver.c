@@ -18,6 +18,7 @@
 #include "common/peer.h"
 #include "ipam/driver_internal.h"
 #include "ipam/hostroutes.h"
+#include "ipam/join.h"
 #include "ipam/known.h"
 #include "ipam/probe.h"
 #include "ipam/reclaim.h"
@@ -182,6 +183,8 @@ int ipam_driver_start(const void *config, struct dp_loop *loop, void **ret_ctx, 
 	if (r == 0)
 		r = ipam_probe_open(d, err);
 	if (r == 0)
+		r = ipam_join_open(d, err);
+	if (r == 0)
 		r = ipam_reclaim_open(d, err);
 	if (r < 0) {
 		ipam_driver_stop(d);
@@ -199,6 +202,7 @@ void ipam_driver_stop(void *ctx)
 	dp_timer_disarm(d->loop, &d->upkeep);
 	ipam_reclaim_close(d);
 	ipam_probe_close(d);
+	ipam_join_close(d);
 	ipam_space_free(d->space);
 	ipam_state_close(d->state);
 	free_lists(d);

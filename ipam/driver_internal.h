@@ -33,6 +33,7 @@ struct ipam_driver {
 	struct dp_timer upkeep;       /* once a minute: trends, length of the history */
 	uint64_t upkeep_ms;           /* when it ran last */
 	uint64_t random;              /* state of the generator behind strategy=random */
+	struct ipam_join *join;       /* join.c */
 	bool spoilt;                  /* a write of this turn failed */
 	struct dp_error spoilt_err;   /* why */
 };

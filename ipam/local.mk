@@ -5,6 +5,7 @@ ipam_libipam_a_SOURCES = \
 	ipam/block.c ipam/block.h \
 	ipam/driver.c ipam/driver.h ipam/driver_internal.h \
 	ipam/hostroutes.c ipam/hostroutes.h \
+	ipam/join.c ipam/join.h \
 	ipam/known.c ipam/known.h \
 	ipam/ledger.c ipam/ledger.h \
 	ipam/operator.c \

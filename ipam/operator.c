@@ -22,6 +22,7 @@
 #include "common/log.h"
 #include "common/parse.h"
 #include "ipam/driver_internal.h"
+#include "ipam/join.h"
 #include "ipam/known.h"
 #include "ipam/operator_show.h"
 
@@ -546,6 +547,8 @@ static int on_status(void *ctx, struct dp_call *call, const void *req, struct dp
 
 /* A page in the making. */
 struct listing {
+	const struct ipam_driver *d;
+	const struct ipam_subnet *subnet; /* that is being read */
 	const struct args *args;
 	json_t *list;
 	struct dp_addr last; /* the last one that was read */
@@ -563,24 +566,38 @@ static bool is_wanted(const struct args *a, const struct ipam_entry *e)
 	       (!by_id || !strcmp(a->pool, e->pool));
 }
 
-static bool add_lease(void *ctx, const struct ipam_entry *e)
+/* @p: the endpoint that has it; NULL = not known. */
+static json_t *lease_json(const struct ipam_entry *e, const struct ipam_peer_endpoint *p)
 {
-	struct listing *l = ctx;
+	static const struct ipam_peer_endpoint nobody;
 	char since[TIME_SIZE];
 	char until[TIME_SIZE] = "";
 
-	l->last = e->addr;
-	if (!is_wanted(l->args, e))
-		return true;
+	if (!p)
+		p = &nobody;
 	if (e->until)
 		format_time(e->until, until);
-	if (json_array_append_new(
-		    l->list,
-		    json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "Address", e->address, "Pool",
-			      e->pool, "State",
-			      e->until ? "resting" : e->is_gateway ? "gateway" : "held", "Since",
-			      format_time(e->since, since), "Released", until, "MAC", e->mac, "Name",
-			      e->name)) < 0)
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "Address",
+			 e->address, "Pool", e->pool, "State",
+			 e->until ? "resting" : e->is_gateway ? "gateway" : "held", "Since",
+			 format_time(e->since, since), "Released", until, "MAC", e->mac, "Name", e->name,
+			 "Endpoint", p->id, "Network", p->network, "Link", p->link, "Bridge", p->bridge);
+}
+
+static bool add_lease(void *ctx, const struct ipam_entry *entry)
+{
+	const struct ipam_peer_endpoint *p = NULL;
+	struct ipam_entry e = *entry;
+	struct listing *l = ctx;
+
+	l->last = e.addr;
+	if (!e.until)
+		p = ipam_join_find(l->d, l->subnet, &e.addr);
+	if (p && !*e.mac)
+		e.mac = p->mac; /* which the engine did not tell */
+	if (!is_wanted(l->args, &e))
+		return true;
+	if (json_array_append_new(l->list, lease_json(&e, p)) < 0)
 		l->failed = true;
 	return !l->failed && json_array_size(l->list) < LEASES_A_PAGE;
 }
@@ -598,6 +615,7 @@ static int read_leases(struct ipam_driver *d, struct listing *l, uint64_t v[stat
 					 .lo = v[2] };
 		int n = 0;
 
+		l->subnet = s;
 		if (is_of_pool(s, l->args->pool))
 			n = ipam_ledger_leases(ipam_state_ledger(d->state), s, &after, n_left,
 					       add_lease, l, err);
@@ -616,10 +634,10 @@ static int read_leases(struct ipam_driver *d, struct listing *l, uint64_t v[stat
 	return 0;
 }
 
-static int on_leases(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+static int list_leases(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
 {
-	struct listing l = { .args = req };
 	struct ipam_driver *d = ctx;
+	struct listing l = { .d = d, .args = req };
 	json_auto_t *list = json_array();
 	json_auto_t *reply = NULL;
 	uint64_t v[MAX_NUMBERS];
@@ -637,6 +655,11 @@ static int on_leases(void *ctx, struct dp_call *call, const void *req, struct dp
 		return dp_error_oom(err);
 	dp_call_reply(call, json_incref(reply));
 	return DP_STEP_DONE;
+}
+
+static int on_leases(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	return ipam_join_then(ctx, call, list_leases, req, err);
 }
 
 /* ---- history ---- */

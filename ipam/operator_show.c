@@ -94,12 +94,13 @@ void ipam_show_leases(const json_t *reply, unsigned page, FILE *out)
 	size_t i;
 
 	if (page == 0)
-		fprintf(out, "%-24s %-32s %-8s %-20s %-18s %s\n", "ADDRESS", "POOL", "STATE", "SINCE",
-			"MAC", "NAME");
+		fprintf(out, "%-24s %-32s %-8s %-20s %-18s %-15s %s\n", "ADDRESS", "POOL", "STATE",
+			"SINCE", "MAC", "LINK", "NAME");
 	json_array_foreach(json_object_get(reply, "Leases"), i, lease)
-		fprintf(out, "%-24s %-32s %-8s %-20s %-18s %s\n", text(lease, "Address"),
+		fprintf(out, "%-24s %-32s %-8s %-20s %-18s %-15s %s\n", text(lease, "Address"),
 			text(lease, "Pool"), text(lease, "State"), text(lease, "Since"),
-			or_dash(text(lease, "MAC")), or_dash(text(lease, "Name")));
+			or_dash(text(lease, "MAC")), or_dash(text(lease, "Link")),
+			or_dash(text(lease, "Name")));
 }
 
 void ipam_show_history(const json_t *reply, unsigned page, FILE *out)

@@ -91,18 +91,29 @@ size_t ipam_peer_view_networks(const struct ipam_peer_view *view, const struct d
 	return n;
 }
 
-const struct ipam_peer_endpoint *ipam_peer_view_endpoint(const struct ipam_peer_view *view,
-							 const struct dp_addr *addr)
+static const struct ipam_peer_endpoint *find_endpoint(const struct ipam_peer_view *view,
+						      const struct dp_addr *addr)
 {
 	struct ipam_peer_endpoint key = { .addr = *addr };
 
 	return find(&view->endpoints, &key, sizeof key, cmp_endpoint);
 }
 
+const struct ipam_peer_endpoint *ipam_peer_view_endpoint(const struct ipam_peer_view *view,
+							 const struct dp_addr *addr)
+{
+	const struct ipam_peer_endpoint *first = view->endpoints.items;
+	const struct ipam_peer_endpoint *e = find_endpoint(view, addr);
+
+	if (e && ((e > first && !cmp_endpoint(e - 1, e)) ||
+		  (e + 1 < first + view->endpoints.n && !cmp_endpoint(e, e + 1))))
+		return NULL;
+	return e;
+}
+
 bool ipam_peer_view_explains(const struct ipam_peer_view *view, const struct dp_addr *addr)
 {
-	return ipam_peer_view_endpoint(view, addr) ||
-	       find(&view->others, addr, sizeof *addr, cmp_addr);
+	return find_endpoint(view, addr) || find(&view->others, addr, sizeof *addr, cmp_addr);
 }
 
 /* ---- decoding ---- */

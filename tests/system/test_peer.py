@@ -293,6 +293,34 @@ def other_sockets():
     equal(len(reclaimed(ipam)), 1, "reclaimed")
 
 
+# ---- leases and their holders ----
+
+@test("a lease is shown with the MAC address, link and network that only the network daemon knows")
+def joined():
+    ipam, net = pair()
+    pool = pool_with_gateway(ipam)
+    network(net)
+    address = request_address(ipam, pool)
+    spare = request_address(ipam, pool)
+    mac = net.good("CreateEndpoint", endpoint_request(hex_id("n"), hex_id("e"), address))["Interface"]["MacAddress"]
+    link = net.good("EndpointOperInfo", ids(hex_id("n"), hex_id("e")))["Value"]["link"]
+    leases = {lease["Address"]: lease for lease in ipam.good("Operator.Leases", {})["Leases"]}
+    lease = leases[address.split("/")[0]]
+    equal([lease[key] for key in ("MAC", "Link", "Endpoint", "Network")], [mac, link, hex_id("e"), hex_id("n")], "joined")
+    equal([leases[spare.split("/")[0]][key] for key in ("MAC", "Link", "Endpoint")], ["", "", ""], "nobody's")
+    found = ipam.good("Operator.Leases", {"mac": mac})["Leases"]
+    equal([lease["Address"] for lease in found], [address.split("/")[0]], "found by that MAC address")
+
+
+@test("leases are shown while the network daemon is away")
+def joined_alone():
+    ipam, net = pair()
+    pool = pool_with_gateway(ipam)
+    address = request_address(ipam, pool)
+    net.kill()
+    need(address.split("/")[0] in [lease["Address"] for lease in ipam.good("Operator.Leases", {})["Leases"]], "not there")
+
+
 # ---- probes ----
 
 class OtherHost:

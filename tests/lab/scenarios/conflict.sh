@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # hosts: 2
+# engines: trixie
 # Host 2 is an ordinary machine on VLAN 100 with addresses of its own choice, host 1 runs containers there and asks before
 # it gives an address out. What host 2 takes later is reported.
 # shellcheck shell=bash source=tests/lab/lib.sh disable=SC2016,SC2119,SC2317
