@@ -250,6 +250,7 @@ static int on_block(void *ctx, struct dp_call *call, const struct args *a, bool 
 	struct ipam_subnet *subnet;
 	struct ipam_range range;
 	char text[IPAM_RANGE_STRLEN];
+	char used[96] = "";
 	uint64_t n_held;
 	int r = ipam_driver_ready(d, err);
 
@@ -263,10 +264,13 @@ static int on_block(void *ctx, struct dp_call *call, const struct args *a, bool 
 	if (r < 0)
 		return r;
 	n_held = ipam_subnet_count_range(subnet, &range);
-	say(call, "%s is %s%s%s; %" PRIu64 " of it %s in use or resting%s",
-	    ipam_range_format(&range, text), reserved ? "reserved" : "excluded",
-	    a->name || a->mac ? " for " : "", a->name ? a->name : a->mac ? a->mac : "", n_held,
-	    n_held == 1 ? "is" : "are", n_held ? ", who holds one keeps it" : "");
+	if (n_held)
+		(void)snprintf(used, sizeof used,
+			       "; %" PRIu64 " of it %s in use or resting: who holds one keeps it", n_held,
+			       n_held == 1 ? "is" : "are");
+	say(call, "%s is %s%s%s%s", ipam_range_format(&range, text),
+	    reserved ? "reserved" : "excluded", a->name || a->mac ? " for " : "",
+	    a->name ? a->name : a->mac ? a->mac : "", used);
 	return DP_STEP_DONE;
 }
 

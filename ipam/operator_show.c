@@ -64,11 +64,10 @@ void ipam_show_status(const json_t *reply, unsigned page, FILE *out)
 		double usable = (double)number(pool, "Usable");
 		double used = (double)number(pool, "Used");
 		int n_rest = cells((double)number(pool, "Resting"), usable);
-		int n_used = cells(used, usable) - n_rest;
+		int n_used = cells(used - (double)number(pool, "Resting"), usable);
 		int n_kept = cells((double)number(pool, "Kept"), usable);
 		char bar[BAR + 1];
 
-		n_used = n_used < 0 ? 0 : n_used;
 		memset(bar, '.', BAR);
 		bar[BAR] = '\0';
 		for (int k = 0; k < BAR; k++) {

@@ -54,6 +54,9 @@ DP_NODISCARD int ndrv_driver_start(const void *config, struct dp_loop *loop, voi
 				   struct dp_error *err);
 void ndrv_driver_stop(void *ctx);
 
+/* ndrv_driver_metrics() - for struct dp_daemon_spec. */
+void ndrv_driver_metrics(void *ctx, const struct dp_metrics *m);
+
 /* Hooks of the turn. */
 DP_NODISCARD int ndrv_driver_flush(void *ctx, struct dp_error *err);
 void ndrv_driver_reload(void *ctx);

@@ -23,6 +23,7 @@ int main(int argc, char **argv)
 		.turn_ops = { .flush = ndrv_driver_flush, .reload = ndrv_driver_reload },
 		.capabilities = ndrv_capabilities,
 		.start = ndrv_driver_start,
+		.metrics = ndrv_driver_metrics,
 		.stop = ndrv_driver_stop,
 	};
 
