@@ -6,6 +6,8 @@
 # shellcheck shell=bash source=tests/lab/lib.sh disable=SC2016,SC2119,SC2317
 . /lab/lib.sh
 
+# As an init system does it: a managed plugin sees the namespaces that are mounted after its start only then.
+mount --make-rshared /
 start_engine
 make_image
 start_daemons --attach direct
