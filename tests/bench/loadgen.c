@@ -5,7 +5,10 @@
  * Load for a plugin daemon: N keep-alive clients on its unix socket, each with one request under
  * way at a time, as an engine's are.
  *
- *   loadgen SOCKET SCRIPT CLIENTS SECONDS
+ *   loadgen SOCKET SCRIPT CLIENTS SECONDS [RATE]
+ *
+ * SECONDS 0 means until SIGTERM or SIGINT, after which every client finishes what it has begun. RATE
+ * limits the calls a second of all clients together; latencies then mean nothing.
  *
  * SCRIPT is what every client does over and over:
  *
@@ -14,6 +17,8 @@
  *   fill      RequestAddress, and nothing is given back
  *   info      NetworkDriver.EndpointOperInfo: a call without work
  *   attach    CreateEndpoint, Join, Leave, DeleteEndpoint, on an isolated network made first
+ *   pools     the whole life of a pool: requested, gateway, addresses, all given back
+ *   networks  the whole life of a network: made, an endpoint in and out, deleted
  *
  * Prints a line a method, and one ("all") for all: NAME COUNT PER_SECOND P50_US P99_US. `attach`
  * has one more ("attach"): CreateEndpoint and Join together, what a starting container waits for.
@@ -22,6 +27,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,7 +38,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_CLIENTS = 1024, MAX_STEPS = 4, BUF = 4096, ADDRESS = 64 };
+enum { MAX_CLIENTS = 1024, MAX_STEPS = 8, BUF = 4096, ADDRESS = 64 };
+enum { MAX_SAMPLES = 1 << 22 }; /* of a method; of a longer run the last ones are kept */
 
 #define ENGINE_HEADERS                                                            \
 	"Host: plugin.moby.localhost\r\nUser-Agent: Go-http-client/1.1\r\n"      \
@@ -45,8 +52,8 @@ enum { MAX_CLIENTS = 1024, MAX_STEPS = 4, BUF = 4096, ADDRESS = 64 };
 struct series {
 	const char *name;
 	uint64_t *ns;
-	size_t n;
-	size_t max;
+	size_t n;   /* all that were measured */
+	size_t max; /* room */
 };
 
 struct client {
@@ -69,6 +76,8 @@ struct script {
 	const char *teardown_method; /* called once after; NULL = none */
 	const char *teardown_body;
 	unsigned n_steps;
+	unsigned keep;  /* the step whose answer holds the address for later ones */
+	bool is_attach; /* the first two steps are what a starting container waits for */
 	/* Writes the body of the client's present step. */
 	void (*body)(const struct client *c, char *buf, size_t size);
 };
@@ -125,6 +134,57 @@ static void endpoint_body(const struct client *c, char *buf, size_t size)
 						  "\"Options\":{}" : "");
 }
 
+/* Client by client a subnet of its own, whose hosts are 1 and so on. */
+static void pools_body(const struct client *c, char *buf, size_t size)
+{
+	unsigned a = 64 + (c->number >> 8);
+	unsigned b = c->number & 255;
+
+	if (c->step == 0)
+		(void)snprintf(buf, size,
+			       "{\"AddressSpace\":\"local\",\"Pool\":\"100.%u.%u.0/24\",\"SubPool\":\"\","
+			       "\"Options\":{},\"V6\":false}\n", a, b);
+	else if (c->step == 7)
+		(void)snprintf(buf, size, "{\"PoolID\":\"local/100.%u.%u.0/24\"}\n", a, b);
+	else if (c->step == 1 || c->step == 2)
+		(void)snprintf(buf, size,
+			       "{\"PoolID\":\"local/100.%u.%u.0/24\",\"Address\":\"\",\"Options\":%s}\n",
+			       a, b, c->step == 1 ? "{\"RequestAddressType\":\"com.docker.network.gateway\"}"
+						  : "null");
+	else if (c->step == 4)
+		(void)snprintf(buf, size, "{\"PoolID\":\"local/100.%u.%u.0/24\",\"Address\":\"%s\"}\n",
+			       a, b, c->address);
+	else
+		(void)snprintf(buf, size,
+			       "{\"PoolID\":\"local/100.%u.%u.0/24\",\"Address\":\"100.%u.%u.%u\"}\n", a, b,
+			       a, b, c->step == 6 ? 1 : 77);
+}
+
+static void networks_body(const struct client *c, char *buf, size_t size)
+{
+	/* Names of links come from the first twelve digits: not those of the script `attach`. */
+	uint64_t id = UINT64_C(0xcd0000000000) + c->number * UINT64_C(10000000) + c->round;
+	char ids[192];
+
+	(void)snprintf(ids, sizeof ids,
+		       "\"NetworkID\":\"%012" PRIx64 "00000000000000000000000000000000000000000000000000cd\","
+		       "\"EndpointID\":\"%012" PRIx64 "00000000000000000000000000000000000000000000000000ce\"",
+		       id, id);
+	if (c->step == 0)
+		(void)snprintf(buf, size,
+			       "{%s,\"Options\":{\"com.docker.network.enable_ipv6\":false,"
+			       "\"com.docker.network.generic\":{\"mode\":\"isolated\"}},\"IPv4Data\":[{"
+			       "\"AddressSpace\":\"local\",\"Pool\":\"10.99.0.0/16\"}],\"IPv6Data\":[]}\n", ids);
+	else if (c->step == 1)
+		(void)snprintf(buf, size,
+			       "{%s,\"Interface\":{\"Address\":\"10.99.0.2/16\",\"AddressIPv6\":\"\","
+			       "\"MacAddress\":\"\"},\"Options\":{}}\n", ids);
+	else
+		(void)snprintf(buf, size, "{%s%s}\n", ids,
+			       c->step == 2 ? ",\"SandboxKey\":\"/var/run/docker/netns/0123456789ab\","
+					      "\"Options\":{}" : "");
+}
+
 static const struct script scripts[] = {
 	{ .name = "spaces", .methods = { "IpamDriver.GetDefaultAddressSpaces" }, .n_steps = 1,
 	  .body = no_body },
@@ -143,12 +203,23 @@ static const struct script scripts[] = {
 	{ .name = "attach",
 	  .methods = { "NetworkDriver.CreateEndpoint", "NetworkDriver.Join", "NetworkDriver.Leave",
 		       "NetworkDriver.DeleteEndpoint" },
-	  .n_steps = 4, .body = endpoint_body, .setup_method = "NetworkDriver.CreateNetwork",
+	  .n_steps = 4, .is_attach = true, .body = endpoint_body, .setup_method = "NetworkDriver.CreateNetwork",
 	  .teardown_method = "NetworkDriver.DeleteNetwork",
 	  .teardown_body = "{\"NetworkID\":\"" NETWORK "\"}\n",
 	  .setup_body = "{\"NetworkID\":\"" NETWORK "\",\"Options\":{\"com.docker.network.enable_ipv6\":false,"
 			"\"com.docker.network.generic\":{\"mode\":\"isolated\"}},\"IPv4Data\":[{\"AddressSpace\":"
 			"\"local\",\"Pool\":\"10.99.0.0/16\"}],\"IPv6Data\":[]}\n" },
+	{ .name = "pools",
+	  .methods = { "IpamDriver.RequestPool", "IpamDriver.RequestAddress", "IpamDriver.RequestAddress",
+		       "IpamDriver.RequestAddress", "IpamDriver.ReleaseAddress",
+		       "IpamDriver.ReleaseAddress", "IpamDriver.ReleaseAddress",
+		       "IpamDriver.ReleasePool" },
+	  .n_steps = 8, .keep = 2, .body = pools_body },
+	{ .name = "networks",
+	  .methods = { "NetworkDriver.CreateNetwork", "NetworkDriver.CreateEndpoint",
+		       "NetworkDriver.Join", "NetworkDriver.EndpointOperInfo", "NetworkDriver.Leave",
+		       "NetworkDriver.DeleteEndpoint", "NetworkDriver.DeleteNetwork" },
+	  .n_steps = 7, .body = networks_body },
 };
 
 /* ---- HTTP ---- */
@@ -213,15 +284,40 @@ static char *receive(struct client *c)
 
 /* ---- the run ---- */
 
+static volatile sig_atomic_t told_to_stop;
+
+static void on_signal(int number)
+{
+	(void)number;
+	told_to_stop = 1;
+}
+
+/* Waits until the next call is due. */
+static void pace(double rate)
+{
+	static uint64_t due;
+	struct timespec t;
+	uint64_t now = now_ns();
+
+	if (rate <= 0)
+		return;
+	due = (due < now - UINT64_C(1000000000) ? now : due) + (uint64_t)(1e9 / rate);
+	if (due <= now)
+		return;
+	t = (struct timespec){ .tv_sec = (time_t)((due - now) / UINT64_C(1000000000)),
+			       .tv_nsec = (long)((due - now) % UINT64_C(1000000000)) };
+	(void)nanosleep(&t, NULL);
+}
+
 static void note(struct series *s, uint64_t ns)
 {
-	if (s->n == s->max) {
+	if (s->n == s->max && s->max < MAX_SAMPLES) {
 		s->max = s->max ? 2 * s->max : 4096;
 		s->ns = realloc(s->ns, s->max * sizeof *s->ns);
 		if (!s->ns)
 			die("memory");
 	}
-	s->ns[s->n++] = ns;
+	s->ns[s->n++ % MAX_SAMPLES] = ns;
 }
 
 static void next_request(const struct script *script, struct client *c)
@@ -256,11 +352,13 @@ static int compare(const void *a, const void *b)
 
 static void print(struct series *s, double seconds)
 {
+	size_t kept = s->n < MAX_SAMPLES ? s->n : MAX_SAMPLES;
+
 	if (!s->n)
 		return;
-	qsort(s->ns, s->n, sizeof *s->ns, compare);
+	qsort(s->ns, kept, sizeof *s->ns, compare);
 	printf("%s %zu %.0f %.1f %.1f\n", s->name, s->n, (double)s->n / seconds,
-	       (double)s->ns[s->n / 2] / 1e3, (double)s->ns[s->n * 99 / 100] / 1e3);
+	       (double)s->ns[kept / 2] / 1e3, (double)s->ns[kept * 99 / 100] / 1e3);
 }
 
 /* One call outside the measurement. */
@@ -282,9 +380,9 @@ static void step(const struct script *script, struct client *c, const char *body
 
 	note(&series[c->step], now - c->sent_ns);
 	note(&series[MAX_STEPS], now - c->sent_ns);
-	if (script->n_steps == MAX_STEPS && c->step == 1)
+	if (script->is_attach && c->step == 1)
 		note(&series[MAX_STEPS + 1], now - c->round_ns);
-	if (c->step == 0)
+	if (c->step == script->keep)
 		keep_address(c, body);
 	if (++c->step == script->n_steps) {
 		c->step = 0;
@@ -297,7 +395,8 @@ static void step(const struct script *script, struct client *c, const char *body
 	next_request(script, c);
 }
 
-static void run(const char *path, const struct script *script, unsigned n_clients, double seconds)
+static void run(const char *path, const struct script *script, unsigned n_clients, double seconds,
+		double rate)
 {
 	struct client *clients = calloc(n_clients, sizeof *clients);
 	struct series series[MAX_STEPS + 2] = { [MAX_STEPS] = { .name = "all" },
@@ -321,21 +420,25 @@ static void run(const char *path, const struct script *script, unsigned n_client
 			die("epoll_ctl");
 	}
 	begin = now_ns();
-	end = begin + (uint64_t)(seconds * 1e9);
+	end = seconds > 0 ? begin + (uint64_t)(seconds * 1e9) : UINT64_MAX;
 	for (unsigned i = 0; i < n_clients; i++)
 		next_request(script, &clients[i]);
 	while (n_busy) {
 		int n = epoll_wait(epoll, events, 64, 30000);
-		bool stop = now_ns() >= end;
+		bool stop = told_to_stop || now_ns() >= end;
 
+		if (n < 0 && errno == EINTR)
+			continue;
 		if (n <= 0)
 			die("no answer within 30 s");
 		for (int i = 0; i < n; i++) {
 			struct client *c = events[i].data.ptr;
 			const char *body = receive(c);
 
-			if (body)
-				step(script, c, body, series, stop, &n_busy);
+			if (!body)
+				continue;
+			pace(rate);
+			step(script, c, body, series, stop, &n_busy);
 		}
 	}
 	seconds = (double)(now_ns() - begin) / 1e9;
@@ -352,20 +455,26 @@ static void run(const char *path, const struct script *script, unsigned n_client
 int main(int argc, char **argv)
 {
 	const struct script *script = NULL;
-	unsigned long n_clients = argc == 5 ? strtoul(argv[3], NULL, 10) : 0;
-	double seconds = argc == 5 ? strtod(argv[4], NULL) : 0;
+	bool complete = argc == 5 || argc == 6;
+	unsigned long n_clients = complete ? strtoul(argv[3], NULL, 10) : 0;
+	double seconds = complete ? strtod(argv[4], NULL) : -1;
+	double rate = argc == 6 ? strtod(argv[5], NULL) : 0;
+	struct sigaction action = { .sa_handler = on_signal };
 
-	for (size_t i = 0; argc == 5 && i < sizeof scripts / sizeof scripts[0]; i++) {
+	for (size_t i = 0; complete && i < sizeof scripts / sizeof scripts[0]; i++) {
 		if (!strcmp(scripts[i].name, argv[2]))
 			script = &scripts[i];
 	}
-	if (!script || n_clients < 1 || n_clients > MAX_CLIENTS || seconds <= 0) {
-		(void)fprintf(stderr, "usage: loadgen SOCKET spaces|address|fill|info|attach CLIENTS SECONDS\n");
+	if (!script || n_clients < 1 || n_clients > MAX_CLIENTS || seconds < 0) {
+		(void)fprintf(stderr, "usage: loadgen SOCKET spaces|address|fill|info|attach|pools|networks "
+				      "CLIENTS SECONDS [RATE]\n");
 		return 2;
 	}
+	(void)sigaction(SIGTERM, &action, NULL);
+	(void)sigaction(SIGINT, &action, NULL);
 	if (script->setup_method)
 		call_once(argv[1], script->setup_method, script->setup_body);
-	run(argv[1], script, (unsigned)n_clients, seconds);
+	run(argv[1], script, (unsigned)n_clients, seconds, rate);
 	if (script->teardown_method)
 		call_once(argv[1], script->teardown_method, script->teardown_body);
 	return 0;
