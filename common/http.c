@@ -38,6 +38,8 @@ struct dp_http {
 	void *ctx;
 	unsigned n_arrived; /* requests handed on since MHD last began to run */
 	unsigned n_answered; /* answers given since MHD last ran */
+	uint64_t n_runs;    /* of MHD so far */
+	size_t n_bodies;    /* bytes of all bodies here */
 	bool pending;       /* MHD wants to run again without waiting for its epoll */
 	bool closed;        /* a connection was closed since MHD last began to run */
 };
@@ -52,12 +54,21 @@ struct dp_http_request {
 	size_t capacity; /* bytes allocated */
 	bool handed_on;  /* the callee has it until it answers */
 	bool suspended;
-	bool too_large;
+	unsigned refusal;  /* status, decided while the body comes in; 0 = none */
 	bool answered;
+	uint64_t run;      /* number of the run that may send the answer first */
+	void (*end)(void *ctx, bool lost);
+	void *end_ctx;
 };
+
+static char text_413[] = "{\"Err\":\"request body is larger than 1 MiB\","
+			 "\"Error\":\"request body is larger than 1 MiB\"}";
+static char text_503[] = "{\"Err\":\"too many large requests at once, try again\","
+			 "\"Error\":\"too many large requests at once, try again\"}";
 
 static void request_free(struct dp_http_request *req)
 {
+	req->http->n_bodies -= req->capacity;
 	free(req->method);
 	free(req->path);
 	free(req->body);
@@ -65,6 +76,14 @@ static void request_free(struct dp_http_request *req)
 }
 
 #define PLUGIN_TYPE "application/vnd.docker.plugins.v1.2+json"
+
+/* @lost: the client was gone before its answer, and no request has been handed on since. */
+static void request_end(struct dp_http_request *req, bool lost)
+{
+	if (req->end)
+		req->end(req->end_ctx, lost);
+	request_free(req);
+}
 
 static enum MHD_Result queue(struct MHD_Connection *c, unsigned status, const char *type, char *body)
 {
@@ -84,21 +103,39 @@ static enum MHD_Result queue(struct MHD_Connection *c, unsigned status, const ch
 	return r;
 }
 
+/* Reads on, keeps nothing, and answers at the end. */
+static void refuse(struct dp_http_request *req, unsigned status)
+{
+	req->http->n_bodies -= req->capacity;
+	free(req->body);
+	req->body = NULL;
+	req->size = req->capacity = 0;
+	req->refusal = status;
+}
+
 static int collect(struct dp_http_request *req, const char *data, size_t n)
 {
+	size_t capacity = req->capacity ? req->capacity : 1024;
+	char *p;
+
+	if (req->refusal)
+		return 0;
 	if (req->size + n > DP_HTTP_MAX_BODY) {
-		req->too_large = true; /* read on, keep nothing, answer 413 at the end */
+		refuse(req, MHD_HTTP_CONTENT_TOO_LARGE);
 		return 0;
 	}
-	if (req->size + n > req->capacity) {
-		size_t capacity = req->capacity ? req->capacity : 1024;
-		char *p;
-
-		while (capacity < req->size + n)
-			capacity *= 2;
+	while (capacity < req->size + n)
+		capacity *= 2;
+	if (capacity > DP_HTTP_SMALL_BODY &&
+	    req->http->n_bodies + capacity - req->capacity > DP_HTTP_MAX_BODIES) {
+		refuse(req, MHD_HTTP_SERVICE_UNAVAILABLE);
+		return 0;
+	}
+	if (capacity > req->capacity) {
 		p = realloc(req->body, capacity);
 		if (!p)
 			return -ENOMEM;
+		req->http->n_bodies += capacity - req->capacity;
 		req->body = p;
 		req->capacity = capacity;
 	}
@@ -184,11 +221,10 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *c, const char
 		MHD_suspend_connection(c);
 		return MHD_YES;
 	}
-	if (req->too_large) {
+	if (req->refusal) {
 		req->answered = true;
-		return queue(c, MHD_HTTP_CONTENT_TOO_LARGE, PLUGIN_TYPE,
-			     strdup("{\"Err\":\"request body is larger than 1 MiB\","
-				    "\"Error\":\"request body is larger than 1 MiB\"}"));
+		return queue(c, req->refusal, PLUGIN_TYPE,
+			     strdup(req->refusal == MHD_HTTP_CONTENT_TOO_LARGE ? text_413 : text_503));
 	}
 	req->handed_on = true;
 	http->n_arrived++;
@@ -203,14 +239,14 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **slot,
 
 	(void)cls;
 	(void)c;
-	(void)code;
 	if (!req)
 		return;
 	*slot = NULL;
 	if (req->handed_on && !req->answered)
-		req->connection = NULL; /* dp_http_respond() frees it */
+		req->connection = NULL; /* dp_http_respond() ends it */
 	else
-		request_free(req);
+		request_end(req, code != MHD_REQUEST_TERMINATED_COMPLETED_OK &&
+					 req->http->n_runs == req->run);
 }
 
 static void on_connection(void *cls, struct MHD_Connection *c, void **slot,
@@ -235,6 +271,7 @@ static void run(struct dp_http *http)
 
 	http->n_arrived = 0;
 	http->n_answered = 0;
+	http->n_runs++;
 	http->closed = false;
 	(void)MHD_run(http->mhd);
 	http->pending = http->closed ||
@@ -325,6 +362,12 @@ const char *dp_http_body(const struct dp_http_request *req, size_t *ret_size)
 	return req->body;
 }
 
+void dp_http_on_end(struct dp_http_request *req, void (*fn)(void *ctx, bool lost), void *ctx)
+{
+	req->end = fn;
+	req->end_ctx = ctx;
+}
+
 void dp_http_respond(struct dp_http_request *req, unsigned status, char *body)
 {
 	dp_http_respond_as(req, status, PLUGIN_TYPE, body);
@@ -338,10 +381,11 @@ void dp_http_respond_as(struct dp_http_request *req, unsigned status, const char
 	assert(!req->answered);
 	if (!c) {
 		free(body);
-		request_free(req);
+		request_end(req, true);
 		return;
 	}
 	req->answered = true;
+	req->run = req->http->n_runs + 1;
 	req->http->n_answered++;
 	/* Fails only where memory is short; MHD then asks once more and is told to hang up, which the
 	 * engine takes as "try again". */

@@ -8,8 +8,10 @@
  * answer. Idle connections are kept open for ever, since closing one races with a request of the
  * engine, whose retry then comes with an empty body (pkg/plugins/client.go).
  *
- * Limits: 2048 connections (further ones wait in the listen queue), 4 KiB of headers a
- * connection, DP_HTTP_MAX_BODY bytes of body (413 above it).
+ * Limits, which bound the memory that clients can take, whatever they send and however slowly:
+ * 2048 connections (further ones wait in the listen queue), 4 KiB of headers a connection,
+ * DP_HTTP_MAX_BODY bytes of a body (413 above it), DP_HTTP_MAX_BODIES bytes of all bodies that are
+ * here at one time (503 above it; bodies of up to DP_HTTP_SMALL_BODY bytes are always taken).
  */
 
 #include <stddef.h>
@@ -17,7 +19,11 @@
 
 #include "common/loop.h"
 
-enum { DP_HTTP_MAX_BODY = 1 << 20 }; /* bytes */
+enum {
+	DP_HTTP_SMALL_BODY = 4 << 10, /* bytes; more than the engine usually sends */
+	DP_HTTP_MAX_BODY = 1 << 20,
+	DP_HTTP_MAX_BODIES = 16 << 20,
+};
 
 struct dp_http;
 struct dp_http_request;
@@ -61,6 +67,17 @@ void dp_http_quiesce(struct dp_http *http);
 const char *dp_http_method(const struct dp_http_request *req); /* "POST"; lives with @req */
 const char *dp_http_path(const struct dp_http_request *req);   /* "/IpamDriver.RequestPool" */
 const char *dp_http_body(const struct dp_http_request *req, size_t *ret_size); /* bytes, not text */
+
+/**
+ * dp_http_on_end() - call @fn once, when the answer to @req has left or cannot
+ * @fn:  @lost: the client was gone before its answer was, and no request has been handed on since
+ *       the answer was given: so nobody can have made use of what it would have told. If the answer
+ *       gets stuck and is lost only later, that counts as delivered.
+ * @ctx: handed to @fn
+ *
+ * To be called before dp_http_respond(). @fn must not answer requests.
+ */
+void dp_http_on_end(struct dp_http_request *req, void (*fn)(void *ctx, bool lost), void *ctx);
 
 /**
  * dp_http_respond() - answer @req, which is gone afterwards

@@ -27,12 +27,13 @@ struct dp_rpc {
 	struct dp_loop *loop;
 	struct dp_turn *turn;
 	bool stopping;
+	size_t n_values; /* of JSON, in all calls under way */
 };
 
 struct dp_call {
 	struct dp_turn_item item; /* first: the turn hands us its address */
 	struct dp_rpc *rpc;
-	struct dp_http_request *http;
+	struct dp_http_request *http; /* NULL: the call undoes another, and nobody waits */
 	const struct dp_route *route;
 	struct route_stats *stats;
 	json_t *root;             /* what @req borrows from */
@@ -42,6 +43,8 @@ struct dp_call {
 	void *data;
 	void (*done)(void *ctx, void *data, bool ok);
 	uint64_t start_us;
+	const char *undo; /* path of the method that undoes this call; NULL = none */
+	size_t n_values;  /* of JSON, at most, in the request */
 };
 
 static struct dp_call *call_of(struct dp_turn_item *item)
@@ -63,6 +66,11 @@ void dp_call_then(struct dp_call *call, dp_rpc_step step, void *data,
 	call->data = data;
 	if (done)
 		call->done = done;
+}
+
+void dp_call_undo_with(struct dp_call *call, const char *path)
+{
+	call->undo = path;
 }
 
 void dp_call_wake(struct dp_call *call)
@@ -95,6 +103,7 @@ static void call_free(struct dp_call *call)
 {
 	json_decref(call->reply);
 	json_decref(call->root);
+	call->rpc->n_values -= call->n_values;
 	free(call->req);
 	free(call);
 }
@@ -109,15 +118,40 @@ static int run_step(struct dp_turn_item *item, struct dp_error *err)
 	return call->route->handler(ctx, call, call->req, err);
 }
 
+static void undo(struct dp_call *call);
+
+/* @ctx is a call that was answered. */
+static void on_end(void *ctx, bool lost)
+{
+	struct dp_call *call = ctx;
+
+	if (lost && !call->rpc->stopping)
+		undo(call);
+	call_free(call);
+}
+
+/* The last of a call that undoes another. */
+static void finish_undo(struct dp_call *call, const struct dp_error *err)
+{
+	if (err)
+		dp_log_warning("%s of what nobody was told about: %s", call->route->path + 1, err->msg);
+	call_free(call);
+}
+
 static void finish(struct dp_turn_item *item, const struct dp_error *err)
 {
 	struct dp_call *call = call_of(item);
 	uint64_t us = dp_metrics_now_us() - call->start_us;
 	unsigned long long ms = us / 1000;
+	bool ends_later = !err && call->undo;
 	char *body;
 
 	if (call->done)
 		call->done(call->rpc->spec->ctx, call->data, !err);
+	if (!call->http) {
+		finish_undo(call, err);
+		return;
+	}
 	dp_histogram_add(&call->stats->latency, us);
 	if (err) {
 		call->stats->refused[err->kind]++;
@@ -127,9 +161,12 @@ static void finish(struct dp_turn_item *item, const struct dp_error *err)
 	} else {
 		dp_log_debug("%s done (%llu ms)", call->route->path + 1, ms);
 		body = call->reply ? json_dumps(call->reply, JSON_COMPACT) : strdup("{}");
+		if (ends_later)
+			dp_http_on_end(call->http, on_end, call);
 		dp_http_respond(call->http, 200, body);
 	}
-	call_free(call);
+	if (!ends_later)
+		call_free(call);
 }
 
 static struct route_stats *find_route(const struct dp_rpc *rpc, const char *path)
@@ -161,10 +198,95 @@ static int decode(struct dp_call *call, const char *body, size_t size, struct dp
 	return dp_schema_decode(route->schema, call->root, call->req, err);
 }
 
+static struct dp_call *call_new(struct dp_rpc *rpc, struct route_stats *stats)
+{
+	struct dp_call *call = calloc(1, sizeof *call);
+
+	if (!call)
+		return NULL;
+	call->rpc = rpc;
+	call->route = stats->route;
+	call->stats = stats;
+	call->start_us = dp_metrics_now_us();
+	call->item.step = run_step;
+	call->item.finish = finish;
+	call->item.deadline_ms = dp_loop_now_ms(rpc->loop) + rpc->spec->deadline_ms;
+	return call;
+}
+
+/* Members of @from that are strings, over those of @to. */
+static int lay_over(json_t *to, json_t *from)
+{
+	const char *key;
+	json_t *value;
+	int r = 0;
+
+	json_object_foreach (from, key, value) {
+		if (r == 0 && json_is_string(value))
+			r = json_object_set(to, key, value);
+	}
+	return r;
+}
+
+/* The answer to @call is lost: what it has made goes before anybody can find it. */
+static void undo(struct dp_call *call)
+{
+	struct route_stats *stats = find_route(call->rpc, call->undo);
+	const struct dp_route *route = stats->route;
+	struct dp_error err = DP_ERROR_INIT;
+	struct dp_call *back = call_new(call->rpc, stats);
+
+	dp_log_notice("%s: the client was gone before the answer was, undone", call->route->path + 1);
+	if (back) {
+		back->root = json_object();
+		back->req = calloc(1, route->req_size);
+	}
+	if (!back || !back->root || !back->req || lay_over(back->root, call->root) < 0 ||
+	    lay_over(back->root, call->reply) < 0 ||
+	    dp_schema_decode(route->schema, back->root, back->req, &err) < 0) {
+		dp_log_warning("%s cannot be undone: %s", call->route->path + 1,
+			       *err.msg ? err.msg : "out of memory");
+		if (back)
+			call_free(back);
+		return;
+	}
+	dp_turn_submit_first(call->rpc->turn, &back->item);
+}
+
+/* How many values the JSON has at most: commas inside texts count as well. */
+static size_t count_values(const char *body, size_t size)
+{
+	size_t n = 1;
+
+	for (size_t i = 0; i < size; i++)
+		n += body[i] == ',' || body[i] == '[' || body[i] == '{' || body[i] == ':';
+	return n;
+}
+
+/* May a request of @n values come in? If not, its client has been told. */
+static bool admit(struct dp_call *call, size_t n)
+{
+	char msg[80];
+
+	if (n > DP_RPC_MAX_VALUES) {
+		(void)snprintf(msg, sizeof msg, "request has more than %d JSON values",
+			       DP_RPC_MAX_VALUES);
+		respond_error(call->http, 400, msg);
+		return false;
+	}
+	if (call->rpc->n_values + n > DP_RPC_MAX_ALL_VALUES) {
+		respond_error(call->http, 503, "too many large requests at once, try again");
+		return false;
+	}
+	call->n_values = n;
+	call->rpc->n_values += n;
+	return true;
+}
+
 static void submit(struct dp_rpc *rpc, struct route_stats *stats, struct dp_http_request *http)
 {
 	struct dp_error err = DP_ERROR_INIT;
-	struct dp_call *call = calloc(1, sizeof *call);
+	struct dp_call *call = call_new(rpc, stats);
 	const char *body;
 	size_t size;
 
@@ -172,15 +294,12 @@ static void submit(struct dp_rpc *rpc, struct route_stats *stats, struct dp_http
 		dp_http_respond(http, 500, NULL);
 		return;
 	}
-	call->rpc = rpc;
 	call->http = http;
-	call->route = stats->route;
-	call->stats = stats;
-	call->start_us = dp_metrics_now_us();
-	call->item.step = run_step;
-	call->item.finish = finish;
-	call->item.deadline_ms = dp_loop_now_ms(rpc->loop) + rpc->spec->deadline_ms;
 	body = dp_http_body(http, &size);
+	if (!admit(call, count_values(body, size))) {
+		call_free(call);
+		return;
+	}
 	if (decode(call, body, size, &err) < 0) {
 		stats->malformed++;
 		dp_log_info("%s malformed: %s", call->route->path + 1, err.msg);

@@ -10,6 +10,9 @@
  *    body, under "Err" for a network driver and "Error" for an IPAM driver; the wrong name counts
  *    as success, so both are always set;
  *  - 400 for a body that is not the request, 404 for an unknown method, 405 for another verb;
+ *  - 400 also for more than DP_RPC_MAX_VALUES JSON values (the engine sends some for each published
+ *    port), 503 while all requests under way together have more than DP_RPC_MAX_ALL_VALUES: a value
+ *    of two bytes takes a hundred in memory. The parser allows 2048 levels of nesting;
  *  - an empty body where arguments are due is refused: it is what a retry of a lost request looks
  *    like (the engine's buffer is spent), and acting on it would be acting twice.
  *
@@ -21,6 +24,8 @@
 #include "common/http.h"
 #include "common/schema.h"
 #include "common/turn.h"
+
+enum { DP_RPC_MAX_VALUES = 1 << 17, DP_RPC_MAX_ALL_VALUES = 1 << 19 };
 
 struct dp_rpc;
 struct dp_call; /* one request on its way to an answer */
@@ -68,6 +73,20 @@ void dp_call_wake(struct dp_call *call);
 
 /* dp_call_deadline_ms() - monotonic time at which @call fails if it is still parked. */
 uint64_t dp_call_deadline_ms(const struct dp_call *call);
+
+/**
+ * dp_call_undo_with() - if the answer cannot be delivered, take back what this call has made
+ * @path: static; the method that does so, called with the arguments of the request over which those
+ *        of the reply are laid (strings only)
+ *
+ * For a handler that succeeds in making something new, not for one that confirms what there is. A
+ * client whose connection ends before the answer never asks for the opposite: the engine rolls back
+ * its own side and tries again, with an empty body; or it has died, and does not know of what it
+ * had not been told. Unless the answer left, the undoing runs in a turn of its own
+ * before any other call: nothing can have used or claimed the thing in between. It is a call like
+ * others and durable as such.
+ */
+void dp_call_undo_with(struct dp_call *call, const char *path);
 
 struct dp_rpc_spec {
 	const char *name;               /* "mynetworkplugin": prefix of metrics */

@@ -15,6 +15,7 @@ struct dp_turn {
 	struct dp_loop *loop;
 	const struct dp_turn_ops *ops;
 	void *ctx;
+	struct list first; /* goes before the queue, in a turn of its own */
 	struct list queue;
 	struct dp_turn_item *parked; /* unsorted: few, and every wake or expiry unlinks by walking */
 	struct list parking;         /* parked in the present round, its flush still to come */
@@ -120,6 +121,7 @@ int dp_turn_new(struct dp_loop *loop, const struct dp_turn_ops *ops, void *ctx,
 	turn->ops = ops;
 	turn->ctx = ctx;
 	turn->timer = (struct dp_timer){ .fn = expire, .ctx = turn };
+	list_init(&turn->first);
 	list_init(&turn->queue);
 	list_init(&turn->parking);
 	list_init(&turn->woken);
@@ -151,7 +153,7 @@ void dp_turn_free(struct dp_turn *turn)
 	if (!turn)
 		return;
 	(void)dp_error_set(&err, DP_ERR_UNAVAILABLE, -ESHUTDOWN, "the daemon is stopping");
-	while ((item = list_pop(&turn->queue)))
+	while ((item = list_pop(&turn->first)) || (item = list_pop(&turn->queue)))
 		item->finish(item, &err);
 	while ((item = turn->parked)) {
 		unpark(turn, item);
@@ -164,6 +166,11 @@ void dp_turn_free(struct dp_turn *turn)
 void dp_turn_submit(struct dp_turn *turn, struct dp_turn_item *item)
 {
 	list_add(&turn->queue, item);
+}
+
+void dp_turn_submit_first(struct dp_turn *turn, struct dp_turn_item *item)
+{
+	list_add(&turn->first, item);
 }
 
 void dp_turn_wake(struct dp_turn *turn, struct dp_turn_item *item)
@@ -212,12 +219,13 @@ static void finish_all(struct list *l, const struct dp_error *err)
 
 bool dp_turn_run(struct dp_turn *turn)
 {
-	struct list round = turn->queue;
+	struct list *from = turn->first.head ? &turn->first : &turn->queue;
+	struct list round = *from;
 	struct dp_turn_item *item;
 
 	if (!round.head)
 		return false;
-	list_init(&turn->queue);
+	list_init(from);
 	while (round.head) {
 		struct dp_error err = DP_ERROR_INIT;
 		struct list done, again;

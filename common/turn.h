@@ -77,6 +77,10 @@ DP_DEFINE_CLEANUP(struct dp_turn, dp_turn_free);
 /* dp_turn_submit() - @item joins the next turn; its callbacks and deadline are set. */
 void dp_turn_submit(struct dp_turn *turn, struct dp_turn_item *item);
 
+/* dp_turn_submit_first() - @item runs in a turn before the one of all that is queued, which finds
+ * its work complete. */
+void dp_turn_submit_first(struct dp_turn *turn, struct dp_turn_item *item);
+
 /* dp_turn_wake() - a parked @item goes back to the queue, to run its next step. */
 void dp_turn_wake(struct dp_turn *turn, struct dp_turn_item *item);
 

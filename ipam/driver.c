@@ -507,10 +507,12 @@ static int on_request_pool(void *ctx, struct dp_call *call, const void *req, str
 	if (r < 0)
 		return ipam_driver_spoil(d, r, err);
 	ipam_pool_id_format(&id, name);
-	if (grant.new_pool)
+	if (grant.new_pool) {
+		dp_call_undo_with(call, "/IpamDriver.ReleasePool");
 		dp_log_info("pool %s requested", name);
-	else
+	} else {
 		dp_log_notice("pool %s requested again, taken for a repetition by Swarm", name);
+	}
 	dp_call_reply(call, json_pack("{s:s, s:s, s:{}}", "PoolID", name, "Pool",
 				      dp_prefix_format(&id.pool, text), "Data"));
 	return DP_STEP_DONE;
@@ -796,6 +798,8 @@ static int on_request_address(void *ctx, struct dp_call *call, const void *req, 
 		r = ipam_driver_record(d, pool, &answer.addr, is_gateway, rq->options, err);
 	if (r < 0)
 		return r;
+	if (is_new)
+		dp_call_undo_with(call, "/IpamDriver.ReleaseAddress");
 	if (is_new && ipam_probe_wanted(pool, is_gateway)) {
 		subject.pool = pool;
 		subject.addr = answer.addr;
@@ -928,6 +932,19 @@ json_t *ipam_driver_probed(const struct ipam_driver *d)
 	return list;
 }
 
+/* "10.0.0.7", as the engine has it, or "10.0.0.7/24", as it was given out. */
+static int parse_released(const char *text, struct dp_addr *ret_addr)
+{
+	struct dp_prefix p;
+
+	if (dp_addr_parse(text, ret_addr) == 0)
+		return 0;
+	if (dp_prefix_parse(text, &p) < 0)
+		return -EINVAL;
+	*ret_addr = p.addr;
+	return 0;
+}
+
 static int on_release_address(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
 {
 	const struct address_request *rq = req;
@@ -940,7 +957,7 @@ static int on_release_address(void *ctx, struct dp_call *call, const void *req, 
 	(void)call;
 	if (r < 0)
 		return r;
-	if (!rq->pool_id || !rq->address || dp_addr_parse(rq->address, &addr) < 0 ||
+	if (!rq->pool_id || !rq->address || parse_released(rq->address, &addr) < 0 ||
 	    ipam_space_pool_by_text(d->space, rq->pool_id, &pool, &ignored) < 0) {
 		dp_log_debug("release of unknown address '%.64s'", rq->address ? rq->address : "");
 		return DP_STEP_DONE;

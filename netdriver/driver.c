@@ -244,7 +244,6 @@ static int create_step_build(void *ctx, struct dp_call *call, void *data, struct
 	struct dp_error ignored = DP_ERROR_INIT;
 	int r;
 
-	(void)call;
 	if (!n)
 		return dp_error_set(err, DP_ERR_UNAVAILABLE, -ENOENT, "network %.12s was deleted meanwhile",
 				    c->id);
@@ -258,6 +257,7 @@ static int create_step_build(void *ctx, struct dp_call *call, void *data, struct
 	if (n->segment->broken)
 		ndrv_driver_want_repair(d);
 	ndrv_network_set_state(n, NDRV_READY);
+	dp_call_undo_with(call, "/NetworkDriver.DeleteNetwork");
 	dp_log_info("network %.12s created: %s on %s, bridge %s", n->spec.id,
 		    ndrv_mode_name(n->spec.mode), n->segment->key, n->segment->bridge);
 	return ndrv_driver_spoil(d, ndrv_store_put_network(d->store, n, err), err);
@@ -656,6 +656,7 @@ static int endpoint_step_attach(void *ctx, struct dp_call *call, void *data, str
 	a->ifindex = e->ifindex;
 	e->state = NDRV_READY;
 	reply_endpoint(call, e);
+	dp_call_undo_with(call, "/NetworkDriver.DeleteEndpoint");
 	return ndrv_driver_spoil(d, ndrv_store_put_endpoint(d->store, e, err), err);
 }
 

@@ -87,7 +87,8 @@ WITH_FUZZ_ENGINE = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 %C%_fuzz_fuzz_inaddr_LDFLAGS = $(WITH_FUZZ_ENGINE)
 %C%_fuzz_fuzz_request_SOURCES = %D%/fuzz/fuzz_request.c
 %C%_fuzz_fuzz_request_LDFLAGS = $(WITH_FUZZ_ENGINE) -Wl,--wrap=dp_http_method \
-	-Wl,--wrap=dp_http_path -Wl,--wrap=dp_http_body -Wl,--wrap=dp_http_respond
+	-Wl,--wrap=dp_http_path -Wl,--wrap=dp_http_body -Wl,--wrap=dp_http_respond \
+	-Wl,--wrap=dp_http_on_end
 if !FUZZING
 %C%_fuzz_fuzz_config_SOURCES += %D%/fuzz/fuzz_main.c
 %C%_fuzz_fuzz_inaddr_SOURCES += %D%/fuzz/fuzz_main.c

@@ -5,8 +5,8 @@
  * Requests of an engine, a line each: a letter for the method, then the body.
  *
  * Methods of the IPAM daemon run completely - protocol, model, and SQL up to the commit - since they
- * touch nothing but a database in a directory of ours. The line "!" lets the next flush fail. Methods
- * of the network daemon are decoded only: beyond that is the kernel.
+ * touch nothing but a database in a directory of ours. The line "!" lets the next flush fail, "?" has
+ * the next answer not delivered. Methods of the network daemon are decoded only: beyond that is the kernel.
  *
  * This file stands in for common/http.c (the linker wraps what rpc.c calls): a request is a struct
  * below, an answer is checked at once.
@@ -34,13 +34,22 @@ const char *__wrap_dp_http_method(const struct dp_http_request *req);
 const char *__wrap_dp_http_path(const struct dp_http_request *req);
 const char *__wrap_dp_http_body(const struct dp_http_request *req, size_t *ret_size);
 void __wrap_dp_http_respond(struct dp_http_request *req, unsigned status, char *body);
+void __wrap_dp_http_on_end(struct dp_http_request *req, void (*fn)(void *ctx, bool lost), void *ctx);
 
 struct dp_http_request {
 	const char *path;
 	const char *body;
 	size_t size;
 	bool answered;
+	void (*end)(void *ctx, bool lost);
+	void *end_ctx;
 };
+
+void __wrap_dp_http_on_end(struct dp_http_request *req, void (*fn)(void *ctx, bool lost), void *ctx)
+{
+	req->end = fn;
+	req->end_ctx = ctx;
+}
 
 const char *__wrap_dp_http_method(const struct dp_http_request *req)
 {
@@ -87,6 +96,7 @@ static struct {
 	struct dp_turn *turn;
 	struct dp_rpc *rpc;
 	bool fail_flush;
+	bool lose_answer;
 } ipam;
 
 /* Nothing is committed, so that a reload brings back the empty start. */
@@ -192,6 +202,8 @@ static void run_line(const char *line, size_t n)
 
 	if (c == '!') {
 		ipam.fail_flush = true;
+	} else if (c == '?') {
+		ipam.lose_answer = true;
 	} else if (c >= 'a') {
 		decode_network(pick(ndrv_routes, (size_t)(c - 'a')), req.body, req.size);
 	} else {
@@ -199,6 +211,10 @@ static void run_line(const char *line, size_t n)
 		dp_rpc_on_request(ipam.rpc, &req);
 		(void)dp_turn_run(ipam.turn);
 		assert(req.answered);
+		if (req.end)
+			req.end(req.end_ctx, ipam.lose_answer);
+		ipam.lose_answer = false;
+		(void)dp_turn_run(ipam.turn);
 	}
 }
 
@@ -217,7 +233,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			run_line(p, (size_t)(stop - p));
 		p = stop + 1;
 	}
-	ipam.fail_flush = false;
+	ipam.fail_flush = ipam.lose_answer = false;
 	ipam_driver_reload(ipam.driver);
 	return 0;
 }

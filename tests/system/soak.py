@@ -105,6 +105,12 @@ def measure(daemon):
             os.path.getsize(daemon.database() + "-wal"))
 
 
+def where(daemon):
+    """What the daemon waits for in the kernel."""
+    with open("/proc/%d/stack" % daemon.process.pid, encoding="ascii") as f:
+        return f.read() or "user space"
+
+
 def judge(kind, seen):
     """Flat from the end of the warm-up on? `seen`: measurements in order."""
     rest = seen[int(len(seen) * WARM_UP):]
@@ -169,6 +175,8 @@ def flat():
     try:
         seen = soak(daemons, loads)
     except BaseException:
+        for daemon in daemons.values():
+            say("%s is in %s, with %s" % (daemon.kind, where(daemon), "%d KiB, %d descriptors, %d + %d bytes" % measure(daemon)))
         for p in loads:
             p.kill()
         raise

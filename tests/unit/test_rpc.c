@@ -113,6 +113,45 @@ static int on_hang_up(void *ctx, struct dp_call *call, const void *req, struct d
 
 static int on_stop_call(void *ctx, struct dp_call *call, const void *req, struct dp_error *err);
 
+/* A call that makes something and whose client may leave meanwhile: it writes to @made_pipe, then
+ * waits until @gate_pipe ends. */
+static int made_pipe[2];
+static int gate_pipe[2];
+
+static int on_make(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	char byte;
+
+	dp_call_undo_with(call, "/Test.Unmake");
+	assert_int_equal(write(made_pipe[1], "", 1), 1);
+	assert_int_equal(read(gate_pipe[0], &byte, 1), 0);
+	return on_echo(ctx, call, req, err);
+}
+
+static char order[8]; /* of what the server did: 'u' undone, 'n' on_note() */
+
+static int on_unmake(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	const struct request *rq = req;
+
+	(void)ctx;
+	(void)call;
+	(void)err;
+	assert_string_equal(rq->text, "thing");
+	memcpy(order + strlen(order), "u", 2);
+	return DP_STEP_DONE;
+}
+
+static int on_note(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	(void)ctx;
+	(void)call;
+	(void)req;
+	(void)err;
+	memcpy(order + strlen(order), "n", 2);
+	return DP_STEP_DONE;
+}
+
 static const struct dp_route routes[] = {
 	{ "/Test.Echo", &request_schema, sizeof(struct request), on_echo },
 	{ "/Test.Refuse", &request_schema, sizeof(struct request), on_refuse },
@@ -121,6 +160,9 @@ static const struct dp_route routes[] = {
 	{ "/Test.Wait", NULL, 0, on_wait },
 	{ "/Test.HangUp", NULL, 0, on_hang_up },
 	{ "/Test.Stop", NULL, 0, on_stop_call },
+	{ "/Test.Make", &request_schema, sizeof(struct request), on_make },
+	{ "/Test.Unmake", &request_schema, sizeof(struct request), on_unmake },
+	{ "/Test.Note", NULL, 0, on_note },
 	{ .path = NULL },
 };
 static const struct dp_route *const tables[] = { routes, NULL };
@@ -201,6 +243,9 @@ static int setup(void **state)
 					.deadline_ms = 50 },
 			      .listener = DP_LISTENER_INIT };
 	n_done_ok = n_done_failed = 0;
+	order[0] = '\0';
+	assert_int_equal(pipe(made_pipe), 0);
+	assert_int_equal(pipe(gate_pipe), 0);
 	assert_int_equal(pipe(s->stop_pipe), 0);
 	assert_ok(dp_loop_new(&s->loop, &err), &err);
 	assert_ok(dp_listener_open(path, &s->listener, &err), &err);
@@ -228,6 +273,9 @@ static int teardown(void **state)
 	dp_listener_close(&s->listener);
 	dp_loop_free(s->loop);
 	(void)close(s->stop_pipe[0]);
+	(void)close(made_pipe[0]);
+	(void)close(made_pipe[1]);
+	(void)close(gate_pipe[0]);
 	tempdir_remove(dir);
 	return failed ? -1 : 0;
 }
@@ -731,6 +779,65 @@ static void our_client_gives_up_in_time(void **state)
 	assert_int_equal(o.err.code, -ETIMEDOUT);
 }
 
+/* Posts a call that makes something; it is under way when this returns. Return: the connection. */
+static int begin_to_make(void)
+{
+	int fd = connect_client();
+	char byte;
+
+	post(fd, "/Test.Make", "{\"Text\":\"thing\"}");
+	assert_int_equal(read(made_pipe[0], &byte, 1), 1);
+	return fd;
+}
+
+static void what_is_made_for_a_client_that_has_left_is_unmade_before_the_next_call(void **state)
+{
+	int fd = begin_to_make();
+	int next = connect_client();
+
+	(void)state;
+	post(next, "/Test.Note", "");
+	(void)close(fd);
+	(void)close(gate_pipe[1]); /* on it goes */
+	(void)receive(next);
+	assert_string_equal(order, "un");
+	(void)close(next);
+}
+
+static void what_is_made_for_a_client_that_is_there_stays(void **state)
+{
+	int fd = begin_to_make();
+	struct answer a;
+
+	(void)state;
+	(void)close(gate_pipe[1]);
+	a = receive(fd);
+	assert_int_equal(a.status, 200);
+	(void)close(fd);
+	(void)call("/Test.Note", "");
+	(void)call("/Test.Note", "");
+	assert_string_equal(order, "nn");
+}
+
+static void more_values_than_a_request_can_have_are_refused(void **state)
+{
+	static char body[2 * DP_RPC_MAX_VALUES + 4];
+	char head[160];
+	int fd = connect_client();
+	struct answer a;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof body; i++)
+		body[i] = i % 2 ? ',' : '1';
+	(void)snprintf(head, sizeof head,
+		       "POST /Test.Echo HTTP/1.1\r\nHost: \r\nContent-Length: %zu\r\n\r\n", sizeof body);
+	send_text(fd, head, strlen(head));
+	send_text(fd, body, sizeof body);
+	a = receive(fd);
+	assert_error(&a, 400, "more than");
+	(void)close(fd);
+}
+
 static void our_client_is_refused_where_nobody_listens(void **state)
 {
 	struct dp_error err = DP_ERROR_INIT;
@@ -790,6 +897,9 @@ int main(void)
 		TEST(a_call_whose_client_hangs_up_goes_on_without_it),
 		TEST(a_daemon_that_stops_answers_what_is_under_way_and_refuses_the_rest),
 		TEST(nonsense_instead_of_http_does_not_disturb_others),
+		TEST(what_is_made_for_a_client_that_has_left_is_unmade_before_the_next_call),
+		TEST(what_is_made_for_a_client_that_is_there_stays),
+		TEST(more_values_than_a_request_can_have_are_refused),
 		TEST(our_client_is_told_the_answer),
 		TEST(our_client_is_told_a_refusal_in_the_servers_words),
 		TEST(our_client_sends_more_than_a_socket_holds),
