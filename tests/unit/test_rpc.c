@@ -209,8 +209,9 @@ static bool on_iteration(void *ctx)
 {
 	struct server *s = ctx;
 
-	(void)dp_turn_run(s->turn);
-	return dp_http_flush(s->http);
+	bool ran = dp_turn_run(s->turn);
+
+	return dp_http_flush(s->http) || ran;
 }
 
 static void on_stop(void *ctx, uint32_t events)
