@@ -326,8 +326,13 @@ static void read_extack(const struct nlmsghdr *nlh, const struct nlmsgerr *e, ch
 	ret_text[0] = '\0';
 	if (!(nlh->nlmsg_flags & NLM_F_ACK_TLVS))
 		return;
-	if (!(nlh->nlmsg_flags & NLM_F_CAPPED))
+	if (!(nlh->nlmsg_flags & NLM_F_CAPPED)) { /* the request comes first, completely */
+		if (e->msg.nlmsg_len < sizeof e->msg || e->msg.nlmsg_len > nlh->nlmsg_len)
+			return;
 		skip += (unsigned)align_up(e->msg.nlmsg_len - sizeof e->msg);
+	}
+	if (skip > mnl_nlmsg_get_payload_len(nlh))
+		return;
 	for (attr = mnl_nlmsg_get_payload_offset(nlh, skip);
 	     mnl_attr_ok(attr, (int)((char *)mnl_nlmsg_get_payload_tail(nlh) - (char *)attr));
 	     attr = mnl_attr_next(attr)) {
@@ -388,7 +393,7 @@ static int receive_some(struct ndrv_rtnl *rtnl, struct exchange *x)
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? -ETIMEDOUT : -errno;
-	for (left = (int)n; mnl_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
+	for (left = (int)n; rtnl_message_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
 		int r = take_message(&rtnl->batch, x, nlh);
 
 		if (r < 0)

@@ -78,13 +78,20 @@ check_PROGRAMS += $(bench_tests)
 fuzz_tests = \
 	%D%/fuzz/fuzz_config \
 	%D%/fuzz/fuzz_inaddr \
-	%D%/fuzz/fuzz_request
+	%D%/fuzz/fuzz_netlink \
+	%D%/fuzz/fuzz_request \
+	%D%/fuzz/fuzz_state
 check_PROGRAMS += $(fuzz_tests)
 WITH_FUZZ_ENGINE = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 %C%_fuzz_fuzz_config_SOURCES = %D%/fuzz/fuzz_config.c
 %C%_fuzz_fuzz_config_LDFLAGS = $(WITH_FUZZ_ENGINE)
 %C%_fuzz_fuzz_inaddr_SOURCES = %D%/fuzz/fuzz_inaddr.c
 %C%_fuzz_fuzz_inaddr_LDFLAGS = $(WITH_FUZZ_ENGINE)
+%C%_fuzz_fuzz_netlink_SOURCES = %D%/fuzz/fuzz_netlink.c
+%C%_fuzz_fuzz_netlink_LDFLAGS = $(WITH_FUZZ_ENGINE) -Wl,--wrap=mnl_socket_sendto \
+	-Wl,--wrap=mnl_socket_recvfrom
+%C%_fuzz_fuzz_state_SOURCES = %D%/fuzz/fuzz_state.c
+%C%_fuzz_fuzz_state_LDFLAGS = $(WITH_FUZZ_ENGINE)
 %C%_fuzz_fuzz_request_SOURCES = %D%/fuzz/fuzz_request.c
 %C%_fuzz_fuzz_request_LDFLAGS = $(WITH_FUZZ_ENGINE) -Wl,--wrap=dp_http_method \
 	-Wl,--wrap=dp_http_path -Wl,--wrap=dp_http_body -Wl,--wrap=dp_http_respond \
@@ -92,7 +99,9 @@ WITH_FUZZ_ENGINE = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 if !FUZZING
 %C%_fuzz_fuzz_config_SOURCES += %D%/fuzz/fuzz_main.c
 %C%_fuzz_fuzz_inaddr_SOURCES += %D%/fuzz/fuzz_main.c
+%C%_fuzz_fuzz_netlink_SOURCES += %D%/fuzz/fuzz_main.c
 %C%_fuzz_fuzz_request_SOURCES += %D%/fuzz/fuzz_main.c
+%C%_fuzz_fuzz_state_SOURCES += %D%/fuzz/fuzz_main.c
 endif
 
 script_tests = \
