@@ -145,6 +145,8 @@ int rtnl_parse_link(const struct nlmsghdr *nlh, struct ndrv_link *ret_link)
 	struct nlmsghdr *copy_of; /* nlmsg_convert() copies, but takes no const */
 	struct ndrv_link link = { 0 };
 
+	if (nlh->nlmsg_type != RTM_NEWLINK) /* libnl would make another kind of object of it */
+		return -EBADMSG;
 	memcpy(&copy_of, &nlh, sizeof copy_of);
 	msg = nlmsg_convert(copy_of);
 	if (!msg)

@@ -180,6 +180,12 @@ static void fill(unsigned which, char *text)
 
 /* ---- loading ---- */
 
+/* What is refused is refused with a reason. */
+static void check(int r, const struct dp_error *err)
+{
+	assert(r >= 0 || (err->code == r && *err->msg));
+}
+
 static void use_pool(struct ipam_state *state, struct ipam_pool *pool)
 {
 	struct dp_addr first;
@@ -193,10 +199,10 @@ static void use_pool(struct ipam_state *state, struct ipam_pool *pool)
 	ipam_pool_dynamic_bounds(pool, &first, &last);
 	if (ipam_pool_pick(pool, false, &addr, &err) == 0) {
 		assert(dp_prefix_has_addr(ipam_subnet_prefix(ipam_pool_subnet(pool)), &addr));
-		(void)ipam_state_get_lease(state, ipam_pool_subnet(pool), &addr, &lease, &err);
+		check(ipam_state_get_lease(state, ipam_pool_subnet(pool), &addr, &lease, &err), &err);
 	}
-	(void)ipam_state_oldest_cooling(state, ipam_pool_subnet(pool), INT64_MAX, &first, &last, &addr,
-					&err);
+	check(ipam_state_oldest_cooling(state, ipam_pool_subnet(pool), INT64_MAX, &first, &last, &addr,
+					&err), &err);
 }
 
 static void load_ipam(void)
@@ -209,7 +215,7 @@ static void load_ipam(void)
 
 	must(ipam_state_open(dir, &state, &err) == 0, err.msg);
 	r = ipam_state_load(state, &space, &err);
-	assert(r == 0 || (r < 0 && err.code == r && *err.msg));
+	check(r, &err);
 	for (unsigned b = 0; r == 0 && b < IPAM_N_BOOKS; b++) {
 		for (size_t i = 0; i < ipam_space_n_subnets(space, (enum ipam_book)b); i++) {
 			struct ipam_subnet *s = ipam_space_subnet(space, (enum ipam_book)b, i);
@@ -219,7 +225,7 @@ static void load_ipam(void)
 		}
 	}
 	while (r == 0 && ipam_space_pop_dirty(space, &chunk))
-		(void)ipam_state_put_chunk(state, &chunk, &err);
+		check(ipam_state_put_chunk(state, &chunk, &err), &err);
 	if (r == 0)
 		ipam_space_free(space);
 	ipam_state_close(state);
@@ -234,7 +240,7 @@ static void load_net(void)
 
 	must(ndrv_store_open(dir, &store, &err) == 0, err.msg);
 	r = ndrv_store_load(store, &registry, &err);
-	assert(r == 0 || (r < 0 && err.code == r && *err.msg));
+	check(r, &err);
 	for (struct ndrv_network *n = r == 0 ? ndrv_registry_networks(registry) : NULL; n; n = n->next) {
 		assert(n->segment && n->spec.vlan <= 4094 && n->spec.n_subnets <= NDRV_MAX_SUBNETS);
 		assert(strlen(n->spec.parent) < NDRV_IFNAME_BUF && *n->segment->bridge);
