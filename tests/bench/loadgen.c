@@ -39,6 +39,7 @@
 #include <unistd.h>
 
 enum { MAX_CLIENTS = 1024, MAX_STEPS = 8, BUF = 4096, ADDRESS = 64 };
+enum { PATIENCE_MS = 120000 }; /* others may hold the kernel's one lock of all links for long */
 enum { MAX_SAMPLES = 1 << 22 }; /* of a method; of a longer run the last ones are kept */
 
 #define ENGINE_HEADERS                                                            \
@@ -424,13 +425,13 @@ static void run(const char *path, const struct script *script, unsigned n_client
 	for (unsigned i = 0; i < n_clients; i++)
 		next_request(script, &clients[i]);
 	while (n_busy) {
-		int n = epoll_wait(epoll, events, 64, 30000);
+		int n = epoll_wait(epoll, events, 64, PATIENCE_MS);
 		bool stop = told_to_stop || now_ns() >= end;
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			die("no answer within 30 s");
+			die("no answer for two minutes");
 		for (int i = 0; i < n; i++) {
 			struct client *c = events[i].data.ptr;
 			const char *body = receive(c);

@@ -171,6 +171,8 @@ def flat():
     daemons = {"ipam": Daemon("ipam", args=["--log-level", "warning"]),
                "net": Daemon("net", args=["--firewall", "off", "--log-level", "warning"])}
     signal.signal(signal.SIGTERM, on_sigterm)
+    for daemon in daemons.values():
+        daemon.connection = daemon.connect(timeout=120)  # as patient as loadgen, and for the same reason
     loads = start_load(daemons)
     try:
         seen = soak(daemons, loads)
