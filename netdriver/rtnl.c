@@ -29,6 +29,7 @@
 #define RECEIVE_TIMEOUT_S   5
 #define RECEIVE_BUFFER_SIZE (1024 * 1024) /* bytes; holds the answers of any batch */
 #define SMALL_REQUEST_SIZE  256           /* bytes */
+#define MAX_ERRNO           4095          /* the kernel's largest */
 
 enum dp_err_kind rtnl_error_kind(int code, bool explained)
 {
@@ -352,6 +353,8 @@ static bool take_ack(struct rtnl_ack *ack, const struct nlmsghdr *nlh)
 	ack->seen = true;
 	ack->code = -EBADMSG;
 	if (mnl_nlmsg_get_payload_len(nlh) < sizeof *e)
+		return true;
+	if (e->error < -MAX_ERRNO || e->error > MAX_ERRNO)
 		return true;
 	ack->code = e->error > 0 ? -e->error : e->error;
 	read_extack(nlh, e, ack->extack);

@@ -179,8 +179,7 @@ static void watch(struct ndrv_rtnl *rtnl, struct dp_error *err)
 {
 	static struct ndrv_rtnl_watch *w;
 
-	(void)rtnl;
-	if (!w && ndrv_rtnl_watch_open(on_event, NULL, &w, err) < 0)
+	if (!w && ndrv_rtnl_watch_open(rtnl, on_event, NULL, &w, err) < 0)
 		return;
 	ndrv_rtnl_watch_read(w);
 }
