@@ -168,7 +168,8 @@ def soak(daemons, loads):
 @test("%d seconds of mixed load leave memory, descriptors and state of both daemons as they were" % SECONDS)
 def flat():
     say("SOAK_SEED=%d" % SEED)
-    daemons = {"ipam": Daemon("ipam", args=["--log-level", "warning"]),
+    # What is kept for a while, or up to a number, is full before the warm-up ends.
+    daemons = {"ipam": Daemon("ipam", args=["--log-level", "warning", "--cooldown", "2", "--history", "1000"]),
                "net": Daemon("net", args=["--firewall", "off", "--log-level", "warning"])}
     signal.signal(signal.SIGTERM, on_sigterm)
     for daemon in daemons.values():
