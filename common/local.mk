@@ -21,5 +21,6 @@ common_libcommon_a_SOURCES = \
 	common/rpc.c common/rpc.h \
 	common/schema.c common/schema.h \
 	common/store.c common/store.h \
+	common/store_file.c common/store_file.h \
 	common/turn.c common/turn.h
 COMMON_LIBS = common/libcommon.a $(JANSSON_LIBS) $(MHD_LIBS) $(SQLITE_LIBS) $(SECCOMP_LIBS)

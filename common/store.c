@@ -2,28 +2,40 @@
 #include <config.h>
 
 /*
- * SQLite's promises hold for commits that succeed. Two gaps are closed here:
+ * SQLite's promises hold for commits that succeed. Three gaps are closed here:
  *  - A commit that fails at its fdatasync has written its frames, commit mark and all, to the log.
  *    This process knows better, but one that recovers the log would believe them. So the log is
- *    emptied before anything else is written: at once if the disk allows it, else by begin().
+ *    cut behind the last good commit, or if that fails too its next frame is made invalid: in the
+ *    kernel's memory at least, which outlives us. And it is emptied, durably, before anything else
+ *    is written: at once if the disk allows it, else by begin().
  *  - A statement that fails for want of space or memory may roll the whole transaction back. What
  *    followed would commit itself, one by one; begin() refuses it.
+ *  - Half a database is taken for an empty one. So a new one is made under another name, NAME.new,
+ *    and renamed when it is complete and on the disk: then whatever is less is damage.
  */
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/store.h"
+#include "common/store_file.h"
+
+enum { CHECKPOINT_FRAMES = 1000 }; /* of the log, until it is copied into the database */
 
 struct dp_store {
 	sqlite3 *db;
 	char *path;
-	bool dirty;            /* a transaction is open */
-	bool log_unsure;       /* the log may hold a commit that has failed */
+	bool dirty;           /* a transaction is open */
+	bool log_unsure;      /* the log may hold a commit that has failed */
+	bool changed;         /* something has been committed since it was opened */
+	int64_t n_log_frames; /* of the log, up to the end of the last commit; 0: none is needed */
 	sqlite3_stmt *begin;
 	sqlite3_stmt *commit;
 	sqlite3_stmt *rollback;
@@ -61,9 +73,28 @@ static int code_to_errno(int code)
 	}
 }
 
+static sqlite3_file *log_file(struct dp_store *store)
+{
+	sqlite3_file *log = NULL;
+
+	(void)sqlite3_file_control(store->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+	return log && log->pMethods ? log : NULL;
+}
+
+/* A disk may say only at the sync that it is full, which SQLite calls an I/O error. */
+static bool log_is_full(struct dp_store *store)
+{
+	sqlite3_file *log = store->db ? log_file(store) : NULL;
+	int error = 0;
+
+	if (log)
+		(void)log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &error);
+	return error == ENOSPC || error == EDQUOT;
+}
+
 static int store_error(struct dp_store *store, int code, const char *what, struct dp_error *err)
 {
-	int r = code_to_errno(code);
+	int r = code == SQLITE_IOERR_FSYNC && log_is_full(store) ? -ENOSPC : code_to_errno(code);
 	const char *remedy = "";
 
 	if (r == -ENOSPC)
@@ -104,12 +135,18 @@ static int query(struct dp_store *store, const char *sql, int64_t *ret_int, char
 	return code == SQLITE_ROW ? 0 : store_error(store, code, "read", err);
 }
 
+static int damaged(struct dp_store *store, const char *what, struct dp_error *err)
+{
+	return dp_error_set(err, DP_ERR_INTERNAL, -EUCLEAN,
+			    "state %s: damaged (%s): move it away and restore a copy; nothing was "
+			    "changed",
+			    store->path, what);
+}
+
 static int check_identity(struct dp_store *store, const struct dp_store_schema *schema,
 			  int64_t *ret_version, struct dp_error *err)
 {
 	int64_t id;
-	int64_t n_objects;
-	char verdict[200];
 	int r = query(store, "PRAGMA application_id", &id, NULL, 0, err);
 
 	if (r < 0)
@@ -117,38 +154,59 @@ static int check_identity(struct dp_store *store, const struct dp_store_schema *
 	r = query(store, "PRAGMA user_version", ret_version, NULL, 0, err);
 	if (r < 0)
 		return r;
-	r = query(store, "SELECT count(*) FROM sqlite_master", &n_objects, NULL, 0, err);
-	if (r < 0)
-		return r;
-	if (id != schema->application_id && (id || *ret_version || n_objects))
+	if (id != schema->application_id)
 		return dp_error_set(err, DP_ERR_INTERNAL, -EPROTO,
 				    "state %s: a database of some other program (application id "
 				    "%lld): move it away or name another --state-dir",
 				    store->path, (long long)id);
 	if (*ret_version > schema->n_migrations)
-		return dp_error_set(err, DP_ERR_INTERNAL, -EOPNOTSUPP,
-				    "state %s: version %lld, made by a newer release; this one knows "
-				    "up to %u: install the newer release again",
-				    store->path, (long long)*ret_version, schema->n_migrations);
-	r = query(store, "PRAGMA quick_check(1)", NULL, verdict, sizeof verdict, err);
-	if (r < 0)
-		return r;
-	if (strcmp(verdict, "ok"))
-		return dp_error_set(err, DP_ERR_INTERNAL, -EUCLEAN,
-				    "state %s: damaged (%s): move it away and restore a copy; "
-				    "nothing was changed",
-				    store->path, verdict);
+		return dp_error_set(
+			err, DP_ERR_INTERNAL, -EOPNOTSUPP,
+			"state %s: version %lld, made by a newer release; this one knows "
+			"up to %u: install the newer release again",
+			store->path, (long long)*ret_version, schema->n_migrations);
 	return 0;
+}
+
+/* Bytes at the end of each page that hold its checksum, or are to from now on. */
+static int reserved_bytes(struct dp_store *store, int set)
+{
+	(void)sqlite3_file_control(store->db, "main", SQLITE_FCNTL_RESERVE_BYTES, &set);
+	return set;
+}
+
+/* Reads every page, and so compares every checksum. */
+static int check_pages(struct dp_store *store, const struct dp_store_schema *schema,
+		       int64_t version, struct dp_error *err)
+{
+	char verdict[200];
+	int r;
+
+	if (version >= schema->checked_since && reserved_bytes(store, -1) != DP_STORE_RESERVED)
+		return damaged(store, "its pages should have checksums", err);
+	r = query(store, "PRAGMA quick_check(1)", NULL, verdict, sizeof verdict, err);
+	if (r == 0 && strcmp(verdict, "ok"))
+		r = damaged(store, verdict, err);
+	return r;
+}
+
+/* A file of an older release gets room for checksums: all pages are written anew, at once. */
+static int add_checksums(struct dp_store *store, struct dp_error *err)
+{
+	if (reserved_bytes(store, -1) == DP_STORE_RESERVED)
+		return 0;
+	(void)reserved_bytes(store, DP_STORE_RESERVED);
+	return exec_sql(store, "VACUUM", "migrate", err);
 }
 
 static int migrate(struct dp_store *store, const struct dp_store_schema *schema, int64_t version,
 		   struct dp_error *err)
 {
 	char pragma[100];
-	int r;
+	int r = add_checksums(store, err);
 
-	if (version == schema->n_migrations)
-		return 0;
+	if (r < 0 || version == schema->n_migrations)
+		return r;
 	r = exec_sql(store, "BEGIN IMMEDIATE", "begin", err);
 	for (; r == 0 && version < schema->n_migrations; version++)
 		r = exec_sql(store, schema->migrations[version], "migrate", err);
@@ -166,7 +224,8 @@ static int migrate(struct dp_store *store, const struct dp_store_schema *schema,
 static int prepare(struct dp_store *store, const char *sql, sqlite3_stmt **ret_stmt,
 		   struct dp_error *err)
 {
-	int code = sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT, ret_stmt, NULL);
+	int code =
+		sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT, ret_stmt, NULL);
 
 	if (code == SQLITE_OK)
 		return 0;
@@ -174,36 +233,160 @@ static int prepare(struct dp_store *store, const char *sql, sqlite3_stmt **ret_s
 	return code == SQLITE_ERROR ? -EINVAL : code_to_errno(code);
 }
 
+/* After a commit, SQLite's and ours: the log now has @n_frames. */
+static int on_commit(void *ctx, sqlite3 *db, const char *name, int n_frames)
+{
+	struct dp_store *store = ctx;
+	int n_log = 0;
+	int n_copied = -1;
+
+	store->n_log_frames = n_frames;
+	if (!store->changed)
+		(void)sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+	store->changed = true;
+	if (n_frames < CHECKPOINT_FRAMES)
+		return SQLITE_OK;
+	/* Where this fails, the log grows until it succeeds: nothing depends on it. */
+	if (sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, &n_log, &n_copied) ==
+		    SQLITE_OK &&
+	    n_log == n_copied)
+		store->n_log_frames = 0;
+	return SQLITE_OK;
+}
+
+static int open_file(struct dp_store *store, const char *path, int flags, struct dp_error *err)
+{
+	const char *vfs = dp_store_file_vfs();
+	mode_t mask;
+	int code;
+
+	if (!vfs)
+		return dp_error_oom(err);
+	mask = umask(0077);
+	code = sqlite3_open_v2(path, &store->db,
+			       flags | SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, vfs);
+	(void)umask(mask);
+	if (code != SQLITE_OK)
+		return store_error(store, code, "open", err);
+	(void)sqlite3_extended_result_codes(store->db, 1);
+	/* What is only looked at is left as it is: the log is not copied at the end. */
+	(void)sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	(void)sqlite3_wal_hook(store->db, on_commit, store);
+	/* Before anything is read: exclusive locking keeps the WAL index in memory and others out.
+	 * Pages are written by commits only, so that the log has no beginnings of others. */
+	return exec_sql(
+		store,
+		"PRAGMA locking_mode=EXCLUSIVE; PRAGMA foreign_keys=ON; PRAGMA cache_spill=OFF",
+		"open", err);
+}
+
+static void close_file(struct dp_store *store)
+{
+	(void)sqlite3_finalize(store->begin);
+	(void)sqlite3_finalize(store->commit);
+	(void)sqlite3_finalize(store->rollback);
+	(void)sqlite3_close(store->db);
+	store->begin = store->commit = store->rollback = NULL;
+	store->db = NULL;
+}
+
 static int configure(struct dp_store *store, const struct dp_store_schema *schema,
 		     struct dp_error *err)
 {
 	int64_t version;
+	int r = check_identity(store, schema, &version, err);
+
+	if (r == 0)
+		r = check_pages(store, schema, version, err);
+	/* Takes the exclusive lock now, so that a second daemon fails at start, not at work. */
+	if (r == 0)
+		r = exec_sql(store,
+			     "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+			     "BEGIN EXCLUSIVE; COMMIT",
+			     "open", err);
+	if (r == 0)
+		r = migrate(store, schema, version, err);
+	if (r == 0)
+		r = prepare(store, "BEGIN IMMEDIATE", &store->begin, err);
+	if (r == 0)
+		r = prepare(store, "COMMIT", &store->commit, err);
+	if (r == 0)
+		r = prepare(store, "ROLLBACK", &store->rollback, err);
+	return r;
+}
+
+/* Moves what is good from the log into the database and truncates the log. */
+static int empty_log(struct dp_store *store, struct dp_error *err)
+{
+	int64_t busy = 1;
+	int r = query(store, "PRAGMA wal_checkpoint(TRUNCATE)", &busy, NULL, 0, err);
+
+	if (r == 0 && busy)
+		r = store_error(store, SQLITE_BUSY, "empty the log", err);
+	if (r == 0) {
+		store->log_unsure = false;
+		store->n_log_frames = 0;
+	}
+	return r;
+}
+
+static int sync_dir(const char *dir)
+{
+	auto_close int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+/* What a creation that was cut off has left. */
+static void unlink_all(const char *path)
+{
+	static const char *const suffixes[] = { "", "-wal", "-journal" };
+	char name[PATH_MAX];
+
+	for (size_t i = 0; i < DP_ARRAY_LEN(suffixes); i++) {
+		(void)snprintf(name, sizeof name, "%s%s", path, suffixes[i]);
+		(void)unlink(name);
+	}
+}
+
+/* Fills the new file @path. */
+static int fill(struct dp_store *store, const char *path, const struct dp_store_schema *schema,
+		struct dp_error *err)
+{
+	int r = open_file(store, path, SQLITE_OPEN_CREATE, err);
+
+	if (r < 0)
+		return r;
+	(void)reserved_bytes(store, DP_STORE_RESERVED);
+	r = exec_sql(store,
+		     "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL",
+		     "create", err);
+	if (r == 0)
+		r = migrate(store, schema, 0, err);
+	return r == 0 ? empty_log(store, err) : r;
+}
+
+/* Makes @store->path, complete or not at all. */
+static int create(struct dp_store *store, const char *dir, const struct dp_store_schema *schema,
+		  struct dp_error *err)
+{
+	auto_free char *fresh = NULL;
 	int r;
 
-	/* Before anything is read: exclusive locking keeps the WAL index in memory and others out. */
-	r = exec_sql(store, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA foreign_keys=ON", "open", err);
+	if (asprintf(&fresh, "%s.new", store->path) < 0) {
+		fresh = NULL;
+		return dp_error_oom(err);
+	}
+	unlink_all(fresh);
+	r = fill(store, fresh, schema, err);
+	close_file(store);
+	store->changed = false;
 	if (r < 0)
 		return r;
-	r = check_identity(store, schema, &version, err);
-	if (r < 0)
-		return r;
-	r = exec_sql(store, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL", "open", err);
-	if (r < 0)
-		return r;
-	/* Takes the exclusive lock now, so that a second daemon fails at start, not at work. */
-	r = exec_sql(store, "BEGIN EXCLUSIVE; COMMIT", "open", err);
-	if (r < 0)
-		return r;
-	r = migrate(store, schema, version, err);
-	if (r < 0)
-		return r;
-	r = prepare(store, "BEGIN IMMEDIATE", &store->begin, err);
-	if (r < 0)
-		return r;
-	r = prepare(store, "COMMIT", &store->commit, err);
-	if (r < 0)
-		return r;
-	return prepare(store, "ROLLBACK", &store->rollback, err);
+	if (rename(fresh, store->path) == 0 && sync_dir(dir) == 0)
+		return 0;
+	return dp_error_set(err, DP_ERR_INTERNAL, -errno, "state %s: create: %s", store->path,
+			    strerror(errno));
 }
 
 static int make_dirs(const char *dir, struct dp_error *err)
@@ -227,8 +410,6 @@ int dp_store_open(const char *dir, const char *name, const struct dp_store_schem
 		  struct dp_store **ret_store, struct dp_error *err)
 {
 	DP_CLEANUP(dp_store_closep) struct dp_store *store = calloc(1, sizeof *store);
-	mode_t mask;
-	int code;
 	int r;
 
 	if (!store)
@@ -240,18 +421,28 @@ int dp_store_open(const char *dir, const char *name, const struct dp_store_schem
 		store->path = NULL;
 		return dp_error_oom(err);
 	}
-	mask = umask(0077);
-	code = sqlite3_open_v2(store->path, &store->db,
-			       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
-	(void)umask(mask);
-	if (code != SQLITE_OK)
-		return store_error(store, code, "open", err);
-	(void)sqlite3_extended_result_codes(store->db, 1);
-	r = configure(store, schema, err);
+	r = dp_store_file_check(store->path, &store->n_log_frames, err);
+	if (r == 0)
+		r = create(store, dir, schema, err);
+	if (r >= 0)
+		r = open_file(store, store->path, 0, err);
+	if (r == 0)
+		r = configure(store, schema, err);
 	if (r < 0)
 		return r;
 	*ret_store = DP_TAKE_PTR(store);
 	return 0;
+}
+
+/* SQLite makes a log to see that there is none. */
+static void unlink_empty_log(const struct dp_store *store)
+{
+	char name[PATH_MAX];
+	struct stat st;
+
+	(void)snprintf(name, sizeof name, "%s-wal", store->path);
+	if (stat(name, &st) == 0 && st.st_size == 0)
+		(void)unlink(name);
 }
 
 void dp_store_close(struct dp_store *store)
@@ -260,10 +451,12 @@ void dp_store_close(struct dp_store *store)
 		return;
 	if (store->dirty)
 		dp_store_rollback(store);
-	(void)sqlite3_finalize(store->begin);
-	(void)sqlite3_finalize(store->commit);
-	(void)sqlite3_finalize(store->rollback);
-	(void)sqlite3_close(store->db);
+	if (store->log_unsure)
+		(void)empty_log(store, NULL);
+	if (store->db) {
+		close_file(store);
+		unlink_empty_log(store);
+	}
 	free(store->path);
 	free(store);
 }
@@ -276,17 +469,20 @@ static int run(sqlite3_stmt *stmt)
 	return code;
 }
 
-/* Moves what is good from the log into the database and truncates the log. */
-static int empty_log(struct dp_store *store, struct dp_error *err)
+/*
+ * Takes from the log what a failed commit may have written behind its good frames. Not durable yet:
+ * but a process that comes after us will not see it.
+ */
+static void cut_log(struct dp_store *store)
 {
-	int64_t busy = 1;
-	int r = query(store, "PRAGMA wal_checkpoint(TRUNCATE)", &busy, NULL, 0, err);
+	static const char nothing[DP_STORE_LOG_HEADER];
+	sqlite3_file *log = log_file(store);
+	int64_t end = 0;
 
-	if (r == 0 && busy)
-		r = store_error(store, SQLITE_BUSY, "empty the log", err);
-	if (r == 0)
-		store->log_unsure = false;
-	return r;
+	if (store->n_log_frames)
+		end = DP_STORE_LOG_HEADER + store->n_log_frames * DP_STORE_LOG_FRAME;
+	if (log && log->pMethods->xTruncate(log, end) != SQLITE_OK)
+		(void)log->pMethods->xWrite(log, nothing, sizeof nothing, end);
 }
 
 int dp_store_commit(struct dp_store *store, struct dp_error *err)
@@ -304,7 +500,8 @@ int dp_store_commit(struct dp_store *store, struct dp_error *err)
 	r = store_error(store, code, "commit", err);
 	dp_store_rollback(store);
 	store->log_unsure = true;
-	(void)empty_log(store, NULL);
+	if (empty_log(store, NULL) < 0)
+		cut_log(store);
 	return r;
 }
 
@@ -377,9 +574,10 @@ static int begin(struct dp_store *store, struct dp_error *err)
 	int code;
 
 	if (store->dirty && sqlite3_get_autocommit(store->db))
-		return dp_error_set(err, DP_ERR_INTERNAL, -EIO,
-				    "state %s: the transaction was given up after an earlier failure",
-				    store->path);
+		return dp_error_set(
+			err, DP_ERR_INTERNAL, -EIO,
+			"state %s: the transaction was given up after an earlier failure",
+			store->path);
 	if (store->dirty)
 		return 0;
 	if (store->log_unsure) {

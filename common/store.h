@@ -12,7 +12,10 @@
  *  (2) When dp_store_commit() has returned 0 the changes are on stable storage: what they promise
  *      may be told to the world.
  *  (3) A file that is foreign, newer than this program, or damaged is never changed and never
- *      replaced: opening it fails and the daemon does not start.
+ *      replaced: opening it fails and the daemon does not start. Every page is checked when it is
+ *      read (store_file.h); of a log that a crash has left only damage to its last transaction
+ *      cannot be told from the crash.
+ *  (4) What is only read, since its rows turn out to make no sense, is left as it is, with its log.
  *
  *      open ──► clean ── dp_stmt_exec() ──► dirty ── commit ok ──► clean
  *                 ▲                           │
@@ -34,6 +37,7 @@ struct dp_store_schema {
 	uint32_t application_id;         /* SQLite's application_id: whose file it is */
 	const char *const *migrations;   /* [i] is SQL that leads from version i to i + 1 */
 	unsigned n_migrations;           /* the version this program works with */
+	unsigned checked_since;          /* from this version on, every page has a checksum */
 };
 
 /**

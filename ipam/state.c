@@ -41,12 +41,17 @@ static const char migration_2[] =
 	"CREATE TABLE reclaimed(subnet INTEGER, upper INTEGER, lower INTEGER,"
 	" released INTEGER NOT NULL, PRIMARY KEY(subnet, upper, lower)) WITHOUT ROWID;";
 
-static const char *const migrations[] = { migration_1, migration_2, ipam_ledger_migration };
+/* Every page gets a checksum, by the store. */
+static const char migration_4[] = "";
+
+static const char *const migrations[] = { migration_1, migration_2, ipam_ledger_migration,
+					  migration_4 };
 
 const struct dp_store_schema ipam_state_schema = {
 	.application_id = 0x6d69706d, /* "mipm" */
 	.migrations = migrations,
 	.n_migrations = DP_ARRAY_LEN(migrations),
+	.checked_since = 4,
 };
 
 enum statement {

@@ -31,12 +31,16 @@ static const char migration_3[] =
 	"ALTER TABLE subnet ADD COLUMN local_book INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE endpoint ADD COLUMN since INTEGER NOT NULL DEFAULT 0;";
 
-static const char *const migrations[] = { migration_1, migration_2, migration_3 };
+/* Every page gets a checksum, by the store. */
+static const char migration_4[] = "";
+
+static const char *const migrations[] = { migration_1, migration_2, migration_3, migration_4 };
 
 const struct dp_store_schema ndrv_state_schema = {
 	.application_id = 0x6d6e7470, /* "mntp" */
 	.migrations = migrations,
 	.n_migrations = DP_ARRAY_LEN(migrations),
+	.checked_since = 4,
 };
 
 enum statement {

@@ -13,6 +13,7 @@ unit_tests = \
 	%D%/unit/test_block \
 	%D%/unit/test_command \
 	%D%/unit/test_error \
+	%D%/unit/test_golden \
 	%D%/unit/test_hostroutes \
 	%D%/unit/test_ifname \
 	%D%/unit/test_inaddr \
@@ -33,6 +34,7 @@ unit_tests = \
 	%D%/unit/test_space \
 	%D%/unit/test_state \
 	%D%/unit/test_store \
+	%D%/unit/test_store_damage \
 	%D%/unit/test_table \
 	%D%/unit/test_turn \
 	%D%/unit/test_tx
@@ -73,6 +75,13 @@ check_PROGRAMS += $(unit_tests) $(netns_tests)
 TESTS += $(unit_tests)
 endif
 check_PROGRAMS += $(bench_tests)
+
+# For LD_PRELOAD, by tests/system/test_disk.py.
+check_PROGRAMS += %D%/support/faultdisk.so
+%C%_support_faultdisk_so_SOURCES = %D%/support/faultdisk.c
+%C%_support_faultdisk_so_CFLAGS = -std=gnu11 $(WARN_CFLAGS) -fPIC
+%C%_support_faultdisk_so_LDFLAGS = -shared
+%C%_support_faultdisk_so_LDADD =
 
 # libFuzzer's main where it is enabled, else one that replays files.
 fuzz_tests = \

@@ -20,6 +20,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/store_file.h"
 #include "ipam/state.h"
 #include "netdriver/state.h"
 
@@ -168,8 +169,9 @@ static void fill(unsigned which, char *text)
 	char *rest = NULL;
 
 	(void)snprintf(path, sizeof path, "%s/%s", dir, names[which]);
-	must(sqlite3_open(path, &db) == SQLITE_OK, path);
-	run(db, "PRAGMA synchronous = OFF");
+	/* As the store does: with checksums, and so without shared memory. */
+	must(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, dp_store_file_vfs()) == SQLITE_OK, path);
+	run(db, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = OFF");
 	run(db, "BEGIN");
 	clear(db);
 	for (char *line = text ? strtok_r(text, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest))

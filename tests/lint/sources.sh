@@ -89,7 +89,7 @@ check "every source and header begins with its licence" spdx_first
 check "every script names its licence" spdx_in_scripts
 check "every header has the guard of its path" guards
 check "libmicrohttpd is visible in http.c only" only 'microhttpd\.h' 'common/http\.c'
-check "SQLite is visible in store.c only" only 'sqlite3\.h' 'common/store\.c'
+check "SQLite is visible in store.c and store_file.c only" only 'sqlite3\.h' 'common/store(_file)?\.c'
 check "libseccomp is visible in privilege.c only" only 'seccomp\.h' 'common/privilege\.c'
 check "netlink is visible in rtnl*.c only" \
 	only '(libmnl/.*|netlink/.*|linux/(rtnetlink|if_link|netlink|veth)\.h)' 'netdriver/(rtnl[a-z_]*|firewall[a-z_]*)\.[ch]'

@@ -14,7 +14,7 @@ import subprocess
 import time
 
 from harness import (BUILD, PROGRAMS, Connection, Daemon, Gone, equal, error_of, hex_id, main, need, network_request,
-                     request_address, request_pool, scratch, set_forwarding, test)
+                     request_address, request_pool, scratch, set_forwarding, test, write_checksums)
 
 KINDS = ("ipam", "net")
 
@@ -192,6 +192,7 @@ def newer(kind):
         db.execute("PRAGMA user_version = 4711")
         db.execute("PRAGMA journal_mode = DELETE")
         db.close()
+        write_checksums(path)
     spoiled(kind, spoil, "4711", "newer")
 
 

@@ -2,8 +2,8 @@
 #include <config.h>
 
 /*
- * A failing disk is made by standing in for the two calls through which SQLite reaches it: the
- * linker lets the program's own pwrite64() and fdatasync() go before those of libc.
+ * A failing disk is made by standing in for the calls through which SQLite changes it: the linker
+ * lets the program's own pwrite64(), ftruncate64() and fdatasync() go before those of libc.
  */
 
 #include <fcntl.h>
@@ -15,8 +15,9 @@
 #include "tests/support/tempdir.h"
 #include "tests/support/unit.h"
 
-/* How the disk fails: one call only, or that and all after it until mend_disk(). */
-enum failure { ONCE, FROM_THEN_ON };
+/* How the disk fails: one call only, or that and all after it until mend_disk(), or of those the
+ * syncs. */
+enum failure { ONCE, FROM_THEN_ON, SYNCS_FROM_THEN_ON };
 
 static unsigned disk_countdown; /* the call that takes it to 0 is the first to fail; 0: none is */
 static enum failure disk_failure;
@@ -24,10 +25,13 @@ static bool disk_broken; /* a call has failed */
 static int disk_errno;
 static unsigned n_syncs;
 
-static bool disk_fails(void)
+static bool disk_fails(bool is_sync)
 {
-	bool fails = disk_broken && disk_failure == FROM_THEN_ON;
+	bool fails;
 
+	if (!is_sync && disk_failure == SYNCS_FROM_THEN_ON)
+		return false;
+	fails = disk_broken && disk_failure != ONCE;
 	if (disk_countdown && --disk_countdown == 0)
 		disk_broken = fails = true;
 	if (fails)
@@ -54,7 +58,7 @@ static bool mend_disk(void)
 
 ssize_t pwrite64(int fd, const void *buf, size_t n, off64_t offset)
 {
-	return disk_fails() ? -1 : syscall(SYS_pwrite64, fd, buf, n, offset);
+	return disk_fails(false) ? -1 : syscall(SYS_pwrite64, fd, buf, n, offset);
 }
 
 ssize_t pwrite(int fd, const void *buf, size_t n, off_t offset)
@@ -62,10 +66,20 @@ ssize_t pwrite(int fd, const void *buf, size_t n, off_t offset)
 	return pwrite64(fd, buf, n, offset);
 }
 
+int ftruncate64(int fd, off64_t size)
+{
+	return disk_fails(false) ? -1 : (int)syscall(SYS_ftruncate, fd, size);
+}
+
+int ftruncate(int fd, off_t size)
+{
+	return ftruncate64(fd, size);
+}
+
 int fdatasync(int fd)
 {
 	n_syncs++;
-	return disk_fails() ? -1 : (int)syscall(SYS_fdatasync, fd);
+	return disk_fails(true) ? -1 : (int)syscall(SYS_fdatasync, fd);
 }
 
 int fsync(int fd)
@@ -585,8 +599,8 @@ static void torture(enum failure failure, int error, int code)
 			return;
 		}
 		assert_true(mend_disk());
-		assert_true(r == code || r == -EIO); /* SQLite does not say why a sync failed */
-		code_seen = code_seen || r == code;
+		assert_int_equal(r, code);
+		code_seen = true;
 		assert_contains(err.msg, path);
 		assert_int_equal(n_fruits(store), before);
 		exec_ok(store, "INSERT INTO fruit VALUES('later', 2)");
@@ -615,6 +629,32 @@ static void a_commit_that_fails_once_leaves_nothing_behind(void **state)
 {
 	(void)state;
 	torture(ONCE, EIO, -EIO);
+}
+
+static void a_creation_that_fails_can_be_begun_again(void **state)
+{
+	(void)state;
+	for (unsigned call = 1;; call++) {
+		struct dp_error err = DP_ERROR_INIT;
+		struct dp_store *store = NULL;
+		int r;
+
+		break_disk_at(call, FROM_THEN_ON, ENOSPC);
+		r = dp_store_open(dir, "s.db", &v1, &store, &err);
+		dp_store_close(store);
+		if (!mend_disk()) {
+			assert_ok(r, &err);
+			assert_true(call > 5);
+			return;
+		}
+		if (r < 0)
+			assert_contains(err.msg, path);
+		store = open_ok(&v1);
+		exec_ok(store, "INSERT INTO fruit VALUES('pear', 3)");
+		commit_ok(store);
+		dp_store_close(store);
+		assert_int_equal(unlink(path), 0);
+	}
 }
 
 static void a_commit_that_failed_does_not_come_back_after_a_kill(void **state)
@@ -646,6 +686,8 @@ static void while_the_log_is_unsure_nothing_is_changed(void **state)
 	struct dp_error err = DP_ERROR_INIT;
 
 	(void)state;
+	exec_ok(store, "INSERT INTO fruit VALUES('kept', 1)");
+	commit_ok(store);
 	exec_ok(store, "INSERT INTO fruit VALUES('ghost', 1)");
 	break_disk_at(1, FROM_THEN_ON, EIO);
 	assert_true(dp_store_commit(store, &err) < 0);
@@ -653,7 +695,29 @@ static void while_the_log_is_unsure_nothing_is_changed(void **state)
 	assert_true(mend_disk());
 	exec_ok(store, "INSERT INTO fruit VALUES('next', 2)");
 	commit_ok(store);
-	assert_int_equal(n_fruits_after_a_kill(), 1);
+	assert_int_equal(n_fruits_after_a_kill(), 2);
+	dp_store_close(store);
+}
+
+/* All is written, only the sync fails, and goes on to fail until we are killed. */
+static void a_commit_whose_sync_failed_does_not_come_back_while_syncs_fail(void **state)
+{
+	static const char *const good[] = { "INSERT INTO fruit VALUES('a', 1)",
+					    "INSERT INTO fruit VALUES('b', 1)" };
+	struct dp_store *store = open_ok(&v1);
+	struct dp_error err = DP_ERROR_INIT;
+
+	(void)state;
+	for (size_t n_good = 0; n_good < DP_ARRAY_LEN(good); n_good++) { /* an empty log, and one that is not */
+		exec_ok(store, "INSERT INTO fruit VALUES('ghost', 1)");
+		break_disk_at(1, SYNCS_FROM_THEN_ON, EIO);
+		assert_int_equal(dp_store_commit(store, &err), -EIO);
+		assert_int_equal(n_fruits(store), n_good);
+		assert_true(mend_disk());
+		assert_int_equal(n_fruits_after_a_kill(), n_good);
+		exec_ok(store, good[n_good]);
+		commit_ok(store);
+	}
 	dp_store_close(store);
 }
 
@@ -661,15 +725,19 @@ static void after_a_failed_statement_nothing_can_be_committed_unnoticed(void **s
 {
 	struct dp_store *store = open_ok(&v1);
 	struct dp_error err = DP_ERROR_INIT;
-	DP_CLEANUP(dp_stmt_freep) struct dp_stmt *small = NULL;
+	static const char *const small_cache[] = { "PRAGMA cache_size = 1", "PRAGMA cache_spill = 1" };
 	char sql[20000];
 	int r = 0;
 
 	(void)state;
 	/* With a page of cache, statements write before the commit, and SQLite may give the whole
 	 * transaction up when that fails. */
-	assert_ok(dp_stmt_new(store, "PRAGMA cache_size = 1", &small, &err), &err);
-	assert_int_equal(dp_stmt_step(small, &err), 0);
+	for (size_t i = 0; i < DP_ARRAY_LEN(small_cache); i++) {
+		DP_CLEANUP(dp_stmt_freep) struct dp_stmt *stmt = NULL;
+
+		assert_ok(dp_stmt_new(store, small_cache[i], &stmt, &err), &err);
+		assert_true(dp_stmt_step(stmt, &err) >= 0);
+	}
 	exec_ok(store, "INSERT INTO fruit VALUES('first', 1)");
 	break_disk_at(1, FROM_THEN_ON, ENOSPC);
 	for (int i = 0; i < 50 && r == 0; i++) {
@@ -681,8 +749,6 @@ static void after_a_failed_statement_nothing_can_be_committed_unnoticed(void **s
 	assert_true(exec(store, "INSERT INTO fruit VALUES('next', 2)", &err) < 0);
 	assert_true(dp_store_commit(store, &err) < 0);
 	assert_int_equal(n_fruits(store), 0);
-	dp_stmt_free(small);
-	small = NULL;
 	dp_store_close(store);
 }
 
@@ -714,8 +780,10 @@ int main(void)
 		TEST(a_commit_that_fails_on_a_full_disk_leaves_nothing_behind),
 		TEST(a_commit_that_fails_on_a_broken_disk_leaves_nothing_behind),
 		TEST(a_commit_that_fails_once_leaves_nothing_behind),
+		TEST(a_creation_that_fails_can_be_begun_again),
 		TEST(a_commit_that_failed_does_not_come_back_after_a_kill),
 		TEST(while_the_log_is_unsure_nothing_is_changed),
+		TEST(a_commit_whose_sync_failed_does_not_come_back_while_syncs_fail),
 		TEST(after_a_failed_statement_nothing_can_be_committed_unnoticed),
 	};
 
