@@ -36,7 +36,7 @@ check "the two reach each other" pings c1 10.100.0.77
 check "they find each other by name" docker exec c1 ping -c 1 -w 8 c2
 
 # The engine numbers the links it moves without looking at ours.
-check "an ordinary network is created" create plain -o mode=isolated --subnet 10.7.0.0/24
+check "an ordinary network is created" create plain -o mode=isolated -o attach=move --subnet 10.7.0.0/24
 check "the container is connected to it too" docker network connect --ip 10.7.0.11 plain c1
 check "and to the engine's own bridge" docker network connect bridge c1
 check "it can be restarted with all three" docker restart c1
