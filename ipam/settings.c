@@ -14,7 +14,9 @@
 #include "ipam/probe.h"
 #include "ipam/reclaim.h"
 
-enum { UPKEEP_MS = 60000, TRIM_ROWS = 20000 };
+enum { UPKEEP_MS = 60000 };
+/* More than can be added meanwhile, little enough for one turn. */
+enum { TRIM_ROWS = 4000, TRIM_AGAIN_MS = 100 };
 
 /* ---- options of a new pool ---- */
 
@@ -148,7 +150,8 @@ static void feed_trend(void *ctx, struct ipam_pool *pool)
 	ipam_trend_add(ipam_pool_trend(pool), usage.n_used, *seconds);
 }
 
-static void trim_history(struct ipam_driver *d)
+/* Return: there may be more to cut. */
+static bool trim_history(struct ipam_driver *d)
 {
 	struct dp_error err = DP_ERROR_INIT;
 	int64_t n = ipam_ledger_trim(ipam_state_ledger(d->state), TRIM_ROWS, &err);
@@ -160,6 +163,7 @@ static void trim_history(struct ipam_driver *d)
 		ipam_state_rollback(d->state);
 		dp_log_warning("history cannot be cut: %s", err.msg);
 	}
+	return n >= TRIM_ROWS;
 }
 
 static void on_upkeep(void *ctx)
@@ -168,11 +172,12 @@ static void on_upkeep(void *ctx)
 	uint64_t now = dp_loop_now_ms(d->loop);
 	double seconds = (double)(now - d->upkeep_ms) / 1000;
 
-	if (seconds > 0)
+	if (now - d->upkeep_ms >= UPKEEP_MS) {
 		for_each_pool(d, feed_trend, &seconds);
-	trim_history(d);
-	d->upkeep_ms = now;
-	dp_timer_arm(d->loop, &d->upkeep, now + UPKEEP_MS);
+		d->upkeep_ms = now;
+	}
+	dp_timer_arm(d->loop, &d->upkeep,
+		     trim_history(d) ? now + TRIM_AGAIN_MS : d->upkeep_ms + UPKEEP_MS);
 }
 
 void ipam_driver_start_upkeep(struct ipam_driver *d)

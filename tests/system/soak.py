@@ -20,7 +20,7 @@ from harness import (BUILD, Daemon, Gone, Skip, endpoint_request, equal, hex_id,
 
 SECONDS = float(os.environ.get("SOAK_SECONDS") or 300)
 SEED = int(os.environ.get("SOAK_SEED") or random.SystemRandom().randrange(1 << 32))
-WARM_UP = 0.2     # of the time: until then caches fill
+WARM_UP = 0.3     # of the time: until then caches fill, and what is cut once a minute has been cut
 MEASUREMENTS = 60
 WAL_MOST = 8 << 20  # bytes; it is overwritten from the beginning once its pages are in the database
 
