@@ -31,6 +31,7 @@ const char *const dp_log_level_names[] = { "error", "warning", "notice", "info",
 struct request {
 	const char *config_path; /* NULL = the default path, which may be missing */
 	bool check_only;
+	bool check_state;
 	bool done;    /* --help and the like have been served */
 	const struct dp_command *command; /* NULL = be the daemon */
 	int first_word;                   /* of the command's, in argv */
@@ -58,6 +59,7 @@ static void print_help(const struct dp_daemon_spec *spec)
 	printf("Usage: %s [OPTION]...\n       %s [OPTION]... COMMAND [--json] [OPTION]...\n%s\n\n"
 	       "  --config FILE    read configuration from FILE (JSON)\n"
 	       "  --check-config   check the configuration and exit\n"
+	       "  --check-state    check the state, with the daemon stopped, and exit\n"
 	       "  --print-config   print the compiled-in defaults as a configuration file and exit\n"
 	       "  --print-tables   print the option tables in Markdown and exit\n"
 	       "  --version        print the version and exit\n"
@@ -108,6 +110,9 @@ static int special_option(const struct dp_daemon_spec *spec, const char *arg, st
 		print_tables(spec);
 	else if (!strcmp(arg, "--check-config")) {
 		rq->check_only = true;
+		return 1;
+	} else if (!strcmp(arg, "--check-state")) {
+		rq->check_state = true;
 		return 1;
 	} else
 		return 0;
@@ -465,6 +470,18 @@ static int command(const struct dp_daemon_spec *spec, int argc, char **argv, con
 	return EXIT_FAILURE;
 }
 
+static int check_state(const struct dp_daemon_spec *spec, const void *config)
+{
+	struct dp_error err = DP_ERROR_INIT;
+	int n = spec->check_state(config, stdout, &err);
+
+	if (n < 0)
+		fprintf(stderr, "%s: %s\n", spec->name, err.msg);
+	else if (n == 0)
+		puts("state is sound");
+	return n ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 static int obey(const struct dp_daemon_spec *spec, int argc, char **argv, struct request *rq,
 		void *config)
 {
@@ -484,6 +501,8 @@ static int obey(const struct dp_daemon_spec *spec, int argc, char **argv, struct
 		puts("configuration is valid");
 		return EXIT_SUCCESS;
 	}
+	if (rq->check_state)
+		return check_state(spec, config);
 	return rq->command ? command(spec, argc, argv, rq, config) : run(spec, config);
 }
 

@@ -72,6 +72,9 @@ struct dp_daemon_spec {
 	int (*check)(const void *config, struct dp_error *err);
 	/* Set of DP_CAPABILITY() that this configuration needs; NULL = none. */
 	uint64_t (*capabilities)(const void *config);
+	/* Looks at the state, with the daemon stopped, and changes nothing; findings go to @out, a
+	 * line each. Return: how many; negative errno with @err filled. */
+	int (*check_state)(const void *config, FILE *out, struct dp_error *err);
 	/* Opens state, repairs the host; @ret_ctx is handed to everything else. */
 	int (*start)(const void *config, struct dp_loop *loop, void **ret_ctx, struct dp_error *err);
 	void (*metrics)(void *ctx, const struct dp_metrics *m); /* its own numbers; may be NULL */

@@ -175,15 +175,23 @@ static int reserved_bytes(struct dp_store *store, int set)
 	return set;
 }
 
+static int check_checksums(struct dp_store *store, const struct dp_store_schema *schema,
+			   int64_t version, struct dp_error *err)
+{
+	if (version >= schema->checked_since && reserved_bytes(store, -1) != DP_STORE_RESERVED)
+		return damaged(store, "its pages should have checksums", err);
+	return 0;
+}
+
 /* Reads every page, and so compares every checksum. */
 static int check_pages(struct dp_store *store, const struct dp_store_schema *schema,
 		       int64_t version, struct dp_error *err)
 {
 	char verdict[200];
-	int r;
+	int r = check_checksums(store, schema, version, err);
 
-	if (version >= schema->checked_since && reserved_bytes(store, -1) != DP_STORE_RESERVED)
-		return damaged(store, "its pages should have checksums", err);
+	if (r < 0)
+		return r;
 	r = query(store, "PRAGMA quick_check(1)", NULL, verdict, sizeof verdict, err);
 	if (r == 0 && strcmp(verdict, "ok"))
 		r = damaged(store, verdict, err);
@@ -459,6 +467,85 @@ void dp_store_close(struct dp_store *store)
 	}
 	free(store->path);
 	free(store);
+}
+
+/* Prints SQLite's own findings. Return: how many; negative errno. */
+static int check_structure(struct dp_store *store, FILE *out, struct dp_error *err)
+{
+	sqlite3_stmt *stmt = NULL;
+	int code = sqlite3_prepare_v2(store->db, "PRAGMA integrity_check", -1, &stmt, NULL);
+	int n = 0;
+
+	while (code == SQLITE_OK && (code = sqlite3_step(stmt)) == SQLITE_ROW) {
+		const char *line = (const char *)sqlite3_column_text(stmt, 0);
+
+		if (line && strcmp(line, "ok")) {
+			fprintf(out, "%s: %s\n", store->path, line);
+			n++;
+		}
+		code = SQLITE_OK;
+	}
+	(void)sqlite3_finalize(stmt);
+	return code == SQLITE_DONE ? n : store_error(store, code, "read", err);
+}
+
+static int check_rules(struct dp_store *store, const struct dp_store_schema *schema, FILE *out,
+		       struct dp_error *err)
+{
+	int n = 0;
+
+	for (unsigned i = 0; i < schema->n_rules; i++) {
+		int64_t n_rows;
+		int r = query(store, schema->rules[i].sql, &n_rows, NULL, 0, err);
+
+		if (r < 0)
+			return r;
+		if (n_rows) {
+			fprintf(out, "%s: %s: %lld\n", store->path, schema->rules[i].what,
+				(long long)n_rows);
+			n++;
+		}
+	}
+	return n;
+}
+
+static int check(struct dp_store *store, const struct dp_store_schema *schema, FILE *out,
+		 unsigned *ret_version, struct dp_error *err)
+{
+	int64_t version;
+	int r = open_file(store, store->path, 0, err);
+	int n;
+
+	if (r == 0)
+		r = check_identity(store, schema, &version, err);
+	if (r == 0)
+		r = check_checksums(store, schema, version, err);
+	if (r < 0)
+		return r;
+	*ret_version = (unsigned)version;
+	n = check_structure(store, out, err);
+	if (n || version < schema->n_migrations)
+		return n;
+	return check_rules(store, schema, out, err);
+}
+
+int dp_store_check(const char *dir, const char *name, const struct dp_store_schema *schema,
+		   FILE *out, unsigned *ret_version, struct dp_error *err)
+{
+	DP_CLEANUP(dp_store_closep) struct dp_store *store = calloc(1, sizeof *store);
+	int r;
+
+	if (!store)
+		return dp_error_oom(err);
+	if (asprintf(&store->path, "%s/%s", dir, name) < 0) {
+		store->path = NULL;
+		return dp_error_oom(err);
+	}
+	r = dp_store_file_check(store->path, &store->n_log_frames, err);
+	if (r == 0)
+		return dp_error_set(err, DP_ERR_NOT_FOUND, -ENOENT, "state %s: there is none",
+				    store->path);
+	return r < 0 ? r : check(store, schema, out, ret_version, err);
 }
 
 static int run(sqlite3_stmt *stmt)

@@ -25,6 +25,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "common/cleanup.h"
 #include "common/error.h"
@@ -32,12 +33,20 @@
 struct dp_store;
 struct dp_stmt;
 
+/* What must hold between rows. */
+struct dp_store_rule {
+	const char *sql;  /* gives the number of rows that break it */
+	const char *what; /* they are: "leases of a pool that does not exist" */
+};
+
 /* What a store must look like. */
 struct dp_store_schema {
 	uint32_t application_id;         /* SQLite's application_id: whose file it is */
 	const char *const *migrations;   /* [i] is SQL that leads from version i to i + 1 */
 	unsigned n_migrations;           /* the version this program works with */
 	unsigned checked_since;          /* from this version on, every page has a checksum */
+	const struct dp_store_rule *rules; /* of the present version; for dp_store_check() */
+	unsigned n_rules;
 };
 
 /**
@@ -56,6 +65,17 @@ struct dp_store_schema {
 DP_NODISCARD int dp_store_open(const char *dir, const char *name,
 			       const struct dp_store_schema *schema, struct dp_store **ret_store,
 			       struct dp_error *err);
+
+/**
+ * dp_store_check() - look at a store that no daemon has open, thoroughly, and change nothing
+ * @out:         gets a line for each finding
+ * @ret_version: out: of the file, which may be an older one: then rules are not looked at
+ *
+ * Return: number of findings; -ENOENT there is no such store; else as dp_store_open().
+ */
+DP_NODISCARD int dp_store_check(const char *dir, const char *name,
+				const struct dp_store_schema *schema, FILE *out,
+				unsigned *ret_version, struct dp_error *err);
 
 /* dp_store_close() - rolls back what was not committed; its statements must be gone. */
 void dp_store_close(struct dp_store *store);

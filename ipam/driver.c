@@ -195,6 +195,13 @@ int ipam_driver_start(const void *config, struct dp_loop *loop, void **ret_ctx, 
 	return 0;
 }
 
+int ipam_driver_check_state(const void *config, FILE *out, struct dp_error *err)
+{
+	const struct ipam_config *c = config;
+
+	return ipam_state_check(c->common.state_dir, out, err);
+}
+
 void ipam_driver_stop(void *ctx)
 {
 	struct ipam_driver *d = ctx;

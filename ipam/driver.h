@@ -62,4 +62,7 @@ void ipam_driver_metrics(void *ctx, const struct dp_metrics *m);
 DP_NODISCARD int ipam_driver_flush(void *ctx, struct dp_error *err);
 void ipam_driver_reload(void *ctx);
 
+/* ipam_driver_check_state() - for dp_daemon_spec. */
+int ipam_driver_check_state(const void *config, FILE *out, struct dp_error *err);
+
 #endif

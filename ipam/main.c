@@ -21,6 +21,7 @@ int main(int argc, char **argv)
 		.managed_socket = "ipam.sock",
 		.turn_ops = { .flush = ipam_driver_flush, .reload = ipam_driver_reload },
 		.check = ipam_config_check,
+		.check_state = ipam_driver_check_state,
 		.start = ipam_driver_start,
 		.metrics = ipam_driver_metrics,
 		.stop = ipam_driver_stop,

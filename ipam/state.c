@@ -47,11 +47,33 @@ static const char migration_4[] = "";
 static const char *const migrations[] = { migration_1, migration_2, ipam_ledger_migration,
 					  migration_4 };
 
+static const struct dp_store_rule rules[] = {
+	{ "SELECT count(*) FROM pool WHERE subnet NOT IN (SELECT id FROM subnet)",
+	  "pools of a subnet that does not exist" },
+	{ "SELECT count(*) FROM subnet WHERE id NOT IN (SELECT subnet FROM pool)",
+	  "subnets without a pool" },
+	{ "SELECT count(*) FROM chunk WHERE subnet NOT IN (SELECT id FROM subnet)",
+	  "bitmaps of a subnet that does not exist" },
+	{ "SELECT count(*) FROM lease WHERE subnet NOT IN (SELECT id FROM subnet)",
+	  "leases in a subnet that does not exist" },
+	{ "SELECT count(*) FROM lease AS l WHERE NOT EXISTS"
+	  " (SELECT 1 FROM pool AS p WHERE p.id = l.pool AND p.subnet = l.subnet)",
+	  "leases of a pool that does not exist" },
+	{ "SELECT count(*) FROM sharer AS s WHERE NOT EXISTS"
+	  " (SELECT 1 FROM pool AS p WHERE p.id = s.pool AND p.subnet = s.subnet)",
+	  "gateways shared by a pool that does not exist" },
+	{ "SELECT count(*) FROM sharer AS s WHERE NOT EXISTS (SELECT 1 FROM lease AS l"
+	  " WHERE l.subnet = s.subnet AND l.upper = s.upper AND l.lower = s.lower AND l.gateway)",
+	  "shared gateways without a lease" },
+};
+
 const struct dp_store_schema ipam_state_schema = {
 	.application_id = 0x6d69706d, /* "mipm" */
 	.migrations = migrations,
 	.n_migrations = DP_ARRAY_LEN(migrations),
 	.checked_since = 4,
+	.rules = rules,
+	.n_rules = DP_ARRAY_LEN(rules),
 };
 
 enum statement {
@@ -81,6 +103,7 @@ enum statement {
 	S_SHARER_DEL,
 	S_SHARER_DEL_POOL,
 	S_SHARER_FIRST,
+	S_LEASES,
 	S_LEASE_SET_POOL,
 	S_LEASES_HELD,
 	S_RECLAIMED_GET,
@@ -137,6 +160,7 @@ static const char *const sql[N_STATEMENTS] = {
 	[S_SHARER_DEL_POOL] = "DELETE FROM sharer WHERE subnet = ?1 AND pool = ?2",
 	[S_SHARER_FIRST] = "SELECT pool FROM sharer WHERE subnet = ?1 AND upper = ?2 AND lower = ?3"
 			   " ORDER BY pool LIMIT 1",
+	[S_LEASES] = "SELECT upper, lower, address FROM lease WHERE subnet = ?1",
 	[S_LEASE_SET_POOL] = "UPDATE lease SET pool = ?4"
 			     " WHERE subnet = ?1 AND upper = ?2 AND lower = ?3",
 	[S_LEASES_HELD] = "SELECT upper, lower FROM lease WHERE subnet = ?1"
@@ -669,4 +693,70 @@ int ipam_state_load(struct ipam_state *state, struct ipam_space **ret_space, str
 	ipam_space_set_generation(space, generation);
 	*ret_space = DP_TAKE_PTR(space);
 	return 0;
+}
+
+/* ---- checking ---- */
+
+/* Every lease row: its text says what its key says, and its bit is set. Return: findings. */
+static int check_leases(struct ipam_state *state, const struct ipam_subnet *subnet, FILE *out,
+			struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[S_LEASES];
+	int n = 0;
+	int r;
+
+	dp_stmt_bind_int(s, 1, ipam_subnet_id(subnet));
+	while ((r = dp_stmt_step(s, err)) == 1) {
+		struct dp_addr addr = read_addr(s, subnet);
+		const char *text = dp_stmt_text(s, 2);
+		const char *wrong = NULL;
+		struct dp_addr shown;
+
+		if (dp_addr_parse(text, &shown) < 0 || dp_addr_cmp(&shown, &addr))
+			wrong = "its text and its key differ";
+		else if (!dp_prefix_has_addr(ipam_subnet_prefix(subnet), &addr))
+			wrong = "it is not in its subnet";
+		else if (!ipam_subnet_test(subnet, &addr))
+			wrong = "its bit is not set";
+		if (wrong) {
+			fprintf(out, "lease '%s' of subnet %lld: %s\n", text,
+				(long long)ipam_subnet_id(subnet), wrong);
+			n++;
+		}
+	}
+	return r < 0 ? r : n;
+}
+
+static int check_rows(const char *dir, FILE *out, struct dp_error *err)
+{
+	DP_CLEANUP(ipam_state_closep) struct ipam_state *state = NULL;
+	DP_CLEANUP(ipam_space_freep) struct ipam_space *space = NULL;
+	int n = 0;
+
+	if (ipam_state_open(dir, &state, err) < 0)
+		return err->code;
+	if (ipam_state_load(state, &space, err) < 0) {
+		fprintf(out, "%s\n", err->msg);
+		return 1;
+	}
+	for (unsigned b = 0; b < IPAM_N_BOOKS; b++) {
+		for (size_t i = 0; i < ipam_space_n_subnets(space, (enum ipam_book)b); i++) {
+			int r = check_leases(state, ipam_space_subnet(space, (enum ipam_book)b, i),
+					     out, err);
+
+			if (r < 0)
+				return r;
+			n += r;
+		}
+	}
+	return n;
+}
+
+int ipam_state_check(const char *dir, FILE *out, struct dp_error *err)
+{
+	unsigned version;
+	int n = dp_store_check(dir, "myipamplugin.db", &ipam_state_schema, out, &version, err);
+
+	/* Rows of an older version can be read after its migration only, which is a change. */
+	return n || version < ipam_state_schema.n_migrations ? n : check_rows(dir, out, err);
 }

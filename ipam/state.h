@@ -40,6 +40,15 @@ struct ipam_lease_row {
 DP_NODISCARD int ipam_state_open(const char *dir, struct ipam_state **ret_state,
 				 struct dp_error *err);
 
+/**
+ * ipam_state_check() - look at the database of a daemon that is stopped, and change nothing
+ * @out: gets a line for each finding: of the file, of rows that contradict each other, and of rows
+ *       that cannot be read
+ *
+ * Return: number of findings; negative errno: it cannot be looked at.
+ */
+DP_NODISCARD int ipam_state_check(const char *dir, FILE *out, struct dp_error *err);
+
 /* ipam_state_close() - NULL is fine; what was not committed is forgotten. */
 void ipam_state_close(struct ipam_state *state);
 DP_DEFINE_CLEANUP(struct ipam_state, ipam_state_close);

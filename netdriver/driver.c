@@ -126,6 +126,13 @@ int ndrv_driver_start(const void *config, struct dp_loop *loop, void **ret_ctx, 
 	return 0;
 }
 
+int ndrv_driver_check_state(const void *config, FILE *out, struct dp_error *err)
+{
+	const struct ndrv_config *c = config;
+
+	return ndrv_store_check(c->common.state_dir, out, err);
+}
+
 void ndrv_driver_stop(void *ctx)
 {
 	struct ndrv_driver *d = ctx;

@@ -61,4 +61,7 @@ void ndrv_driver_metrics(void *ctx, const struct dp_metrics *m);
 DP_NODISCARD int ndrv_driver_flush(void *ctx, struct dp_error *err);
 void ndrv_driver_reload(void *ctx);
 
+/* ndrv_driver_check_state() - for dp_daemon_spec. */
+int ndrv_driver_check_state(const void *config, FILE *out, struct dp_error *err);
+
 #endif

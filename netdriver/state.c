@@ -36,11 +36,22 @@ static const char migration_4[] = "";
 
 static const char *const migrations[] = { migration_1, migration_2, migration_3, migration_4 };
 
+static const struct dp_store_rule rules[] = {
+	{ "SELECT count(*) FROM subnet WHERE network NOT IN (SELECT id FROM network)",
+	  "subnets of a network that does not exist" },
+	{ "SELECT count(*) FROM endpoint WHERE network NOT IN (SELECT id FROM network)",
+	  "endpoints of a network that does not exist" },
+	{ "SELECT (SELECT count(*) FROM segment) > (SELECT count(*) FROM network)",
+	  "more bridges than networks" },
+};
+
 const struct dp_store_schema ndrv_state_schema = {
 	.application_id = 0x6d6e7470, /* "mntp" */
 	.migrations = migrations,
 	.n_migrations = DP_ARRAY_LEN(migrations),
 	.checked_since = 4,
+	.rules = rules,
+	.n_rules = DP_ARRAY_LEN(rules),
 };
 
 enum statement {
@@ -398,4 +409,24 @@ int ndrv_store_load(struct ndrv_state_store *store, struct ndrv_registry **ret_r
 		return e < 0 ? e : r;
 	*ret_registry = DP_TAKE_PTR(registry);
 	return 0;
+}
+
+/* ---- checking ---- */
+
+int ndrv_store_check(const char *dir, FILE *out, struct dp_error *err)
+{
+	DP_CLEANUP(ndrv_store_closep) struct ndrv_state_store *store = NULL;
+	DP_CLEANUP(ndrv_registry_freep) struct ndrv_registry *registry = NULL;
+	unsigned version;
+	int n = dp_store_check(dir, "mynetworkplugin.db", &ndrv_state_schema, out, &version, err);
+
+	/* Rows of an older version can be read after its migration only, which is a change. */
+	if (n || version < ndrv_state_schema.n_migrations)
+		return n;
+	if (ndrv_store_open(dir, &store, err) < 0)
+		return err->code;
+	if (ndrv_store_load(store, &registry, err) == 0)
+		return 0;
+	fprintf(out, "%s\n", err->msg);
+	return 1;
 }

@@ -17,6 +17,15 @@ extern const struct dp_store_schema ndrv_state_schema; /* version and migrations
 /* ndrv_store_open() - open or create @dir/mynetworkplugin.db. Return: as dp_store_open(). */
 DP_NODISCARD int ndrv_store_open(const char *dir, struct ndrv_state_store **ret_store,
 				 struct dp_error *err);
+
+/**
+ * ndrv_store_check() - look at the database of a daemon that is stopped, and change nothing
+ * @out: gets a line for each finding
+ *
+ * Return: number of findings; negative errno: it cannot be looked at.
+ */
+DP_NODISCARD int ndrv_store_check(const char *dir, FILE *out, struct dp_error *err);
+
 void ndrv_store_close(struct ndrv_state_store *store); /* NULL is fine */
 DP_DEFINE_CLEANUP(struct ndrv_state_store, ndrv_store_close);
 

@@ -234,6 +234,59 @@ def cut_off(kind):
     spoiled(kind, spoil, "damaged")
 
 
+def check_state(d):
+    """Exit status and output of --check-state, which changes nothing."""
+    before = fingerprint(d)
+    p = subprocess.run([d.program, "--config", os.path.join(d.dir, "config.json"), "--state-dir", d.state,
+                        "--check-state"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    equal(fingerprint(d), before, "state files")
+    return p.returncode, p.stdout
+
+
+@both("{} --check-state finds nothing wrong with a sound state, also after a kill, and says when the daemon has it")
+def check_sound(kind):
+    d = daemon(kind)
+    fill(d)
+    status, text = check_state(d)
+    need(status == 1 and "another process" in text, text)
+    d.kill()
+    equal(check_state(d), (0, "state is sound\n"))
+
+
+@both("{} --check-state names rows that contradict each other")
+def check_rows(kind):
+    changes = {"ipam": [("DELETE FROM subnet", "pools of a subnet that does not exist"),
+                        ("UPDATE lease SET address = '192.0.2.1'", "its text and its key differ"),
+                        ("DELETE FROM lease", "has 0 leases but"),
+                        ("UPDATE pool SET name = 'nonsense'", "pool row")],
+               "net": [("DELETE FROM network", "subnets of a network that does not exist"),
+                       ("UPDATE network SET mode = 'x'", "makes no sense")]}
+    for sql, finding in changes[kind]:
+        d = daemon(kind)
+        fill(d)
+        d.stop()
+        db = sqlite3.connect(d.database())
+        db.execute(sql)
+        db.commit()
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        db.close()
+        write_checksums(d.database())
+        status, text = check_state(d)
+        need(status == 1 and finding in text, "%s: %s" % (sql, text))
+
+
+@both("{} --check-state names a damaged file")
+def check_damage(kind):
+    d = daemon(kind)
+    fill(d)
+    d.stop()
+    with open(d.database(), "r+b") as f:
+        f.seek(5000)
+        f.write(b"x")
+    status, text = check_state(d)
+    need(status == 1 and d.database() in text, text)
+
+
 @both("{} starts with what it had when it is stopped and started again")
 def again(kind):
     d = daemon(kind)
