@@ -132,6 +132,16 @@ static struct ndrv_link link_from_object(struct rtnl_link *obj)
 	return link;
 }
 
+/* libnl's accessors of VLAN links stumble over one without data, which no kernel sends. */
+static bool is_readable(struct nlmsghdr *nlh)
+{
+	struct nlattr *info = nlmsg_find_attr(nlh, sizeof(struct ifinfomsg), IFLA_LINKINFO);
+	struct nlattr *kind = info ? nla_find(nla_data(info), nla_len(info), IFLA_INFO_KIND) : NULL;
+
+	return !kind || nla_strcmp(kind, "vlan") != 0 ||
+	       nla_find(nla_data(info), nla_len(info), IFLA_INFO_DATA);
+}
+
 static void take_link_object(struct nl_object *obj, void *ctx)
 {
 	struct ndrv_link *link = ctx;
@@ -152,7 +162,8 @@ int rtnl_parse_link(const struct nlmsghdr *nlh, struct ndrv_link *ret_link)
 	if (!msg)
 		return -ENOMEM;
 	nlmsg_set_proto(msg, NETLINK_ROUTE);
-	if (nl_msg_parse(msg, take_link_object, &link) < 0 || link.ifindex <= 0)
+	if (!is_readable(nlmsg_hdr(msg)) || nl_msg_parse(msg, take_link_object, &link) < 0 ||
+	    link.ifindex <= 0)
 		return -EBADMSG;
 	*ret_link = link;
 	return 0;
@@ -258,7 +269,7 @@ static int take_listed(struct nl_msg *msg, void *ctx)
 	struct link_list *list = ctx;
 
 	if (list->r == 0 && nlmsg_hdr(msg)->nlmsg_type == RTM_NEWLINK &&
-	    nl_msg_parse(msg, append_link, list) < 0)
+	    (!is_readable(nlmsg_hdr(msg)) || nl_msg_parse(msg, append_link, list) < 0))
 		list->r = -EBADMSG;
 	return NL_OK;
 }
