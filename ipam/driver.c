@@ -15,8 +15,10 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "ipam/derive.h"
 #include "common/peer.h"
 #include "ipam/driver_internal.h"
+#include "ipam/generation.h"
 #include "ipam/hostroutes.h"
 #include "ipam/join.h"
 #include "ipam/known.h"
@@ -36,8 +38,8 @@ enum { MAX_EXPIRE_PER_REQUEST = 16 }; /* rows; bounds the work a request does fo
 const struct dp_schema ipam_config_schema = {
 	.noun = "config key",
 	.refuse_unknown = true,
-	.n_fields = DP_N_COMMON_FIELDS + 11,
-	.fields = (const struct dp_field[DP_N_COMMON_FIELDS + 11]){
+	.n_fields = DP_N_COMMON_FIELDS + 12,
+	.fields = (const struct dp_field[DP_N_COMMON_FIELDS + 12]){
 		DP_COMMON_FIELDS(struct ipam_config, "myipamplugin"),
 		DP_LIST(struct ipam_config, default_pools, "default-pools",
 			.def = "base=172.17.0.0/16,size=16 base=172.18.0.0/16,size=16 "
@@ -62,6 +64,10 @@ const struct dp_schema ipam_config_schema = {
 		DP_BOOL(struct ipam_config, requires_mac_address, "requires-mac-address",
 			.def = "false",
 			.help = "have the engine choose each MAC and tell it with the request"),
+		DP_U32(struct ipam_config, swarm_grace, "swarm-grace", .min = 0, .max = 31536000,
+		       .unit = "seconds", .def = "3600",
+		       .help = "time that addresses and pools are kept which a Swarm's new leader does "
+			       "not ask for again; 0: for ever"),
 		DP_BOOL(struct ipam_config, swarm, "swarm", .def = "false",
 			.help = "this host is in a Swarm: after a crash its engine may ask again for what "
 				"it held, and must get it"),
@@ -86,8 +92,15 @@ const struct dp_schema ipam_option_schema = {
 	.text_values = true,
 	.refuse_unknown = true,
 	.ignore = engine_options, /* Swarm leaves its own keys in the map */
-	.n_fields = 4,
-	.fields = (const struct dp_field[4]){
+	.n_fields = 6,
+	.fields = (const struct dp_field[6]){
+		DP_STR(struct ipam_pool_options, slice, "slice", .min = 1, .max = 24,
+		       .help = "this host's part of the subnet or ip-range for addresses that nobody "
+			       "names: 2/8 is the second eighth"),
+		DP_STR(struct ipam_pool_options, v6_from, "v6-from", .min = 1,
+		       .max = DP_PREFIX_STRLEN,
+		       .help = "the network's IPv4 subnet: IPv6 addresses that nobody names are made of "
+			       "the container's IPv4 address"),
 		DP_STR(struct ipam_pool_options, tenant, "tenant", .min = 1,
 		       .max = IPAM_TENANT_SIZE - 1,
 		       .help = "a book of its own: subnets of different tenants may overlap"),
@@ -191,6 +204,7 @@ int ipam_driver_start(const void *config, struct dp_loop *loop, void **ret_ctx, 
 		return r;
 	}
 	ipam_driver_start_upkeep(d);
+	ipam_generation_start(d);
 	*ret_ctx = d;
 	return 0;
 }
@@ -207,6 +221,7 @@ void ipam_driver_stop(void *ctx)
 	struct ipam_driver *d = ctx;
 
 	dp_timer_disarm(d->loop, &d->upkeep);
+	ipam_generation_stop(d);
 	ipam_reclaim_close(d);
 	ipam_probe_close(d);
 	ipam_join_close(d);
@@ -314,12 +329,12 @@ static int on_get_capabilities(void *ctx, struct dp_call *call, const void *req,
 	(void)req;
 	if (r < 0)
 		return r;
-	r = ipam_state_put_generation(d->state, ipam_space_new_generation(d->space), err);
+	r = ipam_generation_begin(d, err);
 	/* No replay: what an engine would tell us again we have on disk, and a replay that failed
 	 * would make it release a live pool (moby: libnetwork/network.go, reservePools). */
 	dp_call_reply(call, json_pack("{s:b, s:b}", "RequiresMACAddress",
 				      (int)d->config->requires_mac_address, "RequiresRequestReplay", 0));
-	return ipam_driver_spoil(d, r, err);
+	return r;
 }
 
 static int on_get_spaces(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
@@ -363,6 +378,11 @@ static int parse_prefix(const char *what, const char *text, struct dp_prefix *re
 	return 0;
 }
 
+static bool has_serial(const json_t *options)
+{
+	return options && json_object_get(options, OPT_SERIAL);
+}
+
 /*
  * Is this request one that Swarm may repeat: to a new leader, or on a node whose engine crashed? In
  * the local space Swarm sends its serial key among the options, or null if the network has none. A
@@ -374,7 +394,7 @@ static bool is_swarm_request(const struct ipam_driver *d, enum ipam_book book,
 {
 	if (book == IPAM_GLOBAL)
 		return true;
-	return options ? json_object_get(options, OPT_SERIAL) != NULL : d->config->swarm;
+	return options ? has_serial(options) : d->config->swarm;
 }
 
 /* The host's routes and nameservers, and what the other book holds: a node that leads a Swarm sees
@@ -444,8 +464,10 @@ static int wanted_prefix(struct ipam_driver *d, const struct request_pool *rq, e
 	return choose_prefix(d, book, v6, len, ret_prefix, err);
 }
 
+/* @ret_v6_from: family AF_UNSPEC: none */
 static int identify_pool(struct ipam_driver *d, const struct request_pool *rq,
 			 struct ipam_pool_id *ret_id, struct ipam_pool_options *ret_opt,
+			 struct dp_prefix *ret_v6_from,
 			 uint32_t *ret_probe_ms, struct dp_error *err)
 {
 	struct ipam_pool_options opt = { .tenant = "", .probe = "0", .exclude = "",
@@ -468,6 +490,10 @@ static int identify_pool(struct ipam_driver *d, const struct request_pool *rq,
 		r = parse_prefix("ip-range", rq->range, &range, err);
 	if (r == 0)
 		r = ipam_pool_id_make(book, opt.tenant, &pool, &range, ret_id, err);
+	if (r == 0 && opt.slice)
+		r = ipam_pool_id_slice(ret_id, opt.slice, err);
+	if (r == 0 && opt.v6_from)
+		r = ipam_derive_parse(opt.v6_from, &ret_id->pool, ret_v6_from, err);
 	if (r == 0)
 		r = ipam_driver_check_options(&ret_id->pool, &opt, err);
 	*ret_opt = opt;
@@ -481,6 +507,8 @@ static int on_request_pool(void *ctx, struct dp_call *call, const void *req, str
 	struct ipam_pool_options opt;
 	struct ipam_pool_grant grant;
 	const struct ipam_pool *known;
+	struct ipam_generation_move move = { .n_gone = 0 };
+	struct dp_prefix v6_from = { .len = 0 };
 	struct ipam_pool_id id;
 	uint32_t probe_ms;
 	bool swarm;
@@ -489,26 +517,31 @@ static int on_request_pool(void *ctx, struct dp_call *call, const void *req, str
 	int r = ipam_driver_ready(d, err);
 
 	if (r == 0)
-		r = identify_pool(d, rq, &id, &opt, &probe_ms, err);
+		r = identify_pool(d, rq, &id, &opt, &v6_from, &probe_ms, err);
 	if (r < 0)
 		return r;
 	swarm = is_swarm_request(d, id.book, rq->options);
 	known = ipam_space_find_pool(d->space, &id);
+	if (swarm)
+		ipam_generation_make_way(d, &id, &move);
 	r = ipam_space_request_pool(d->space, &id, swarm && (!known || ipam_pool_replayable(known)),
 				    &grant, err);
-	if (r < 0)
-		return r;
+	if (r < 0) /* what has made way must come back */
+		return move.n_gone ? ipam_driver_spoil(d, r, err) : r;
+	ipam_pool_set_v6_from(grant.pool, v6_from.addr.family ? &v6_from : NULL);
 	if (grant.new_pool) {
 		ipam_pool_set_replayable(grant.pool, swarm);
 		ipam_pool_set_probe_ms(grant.pool, probe_ms);
 		r = ipam_driver_apply_options(d, grant.pool, &opt, err);
 		if (r < 0) {
 			(void)ipam_space_release_pool(d->space, grant.pool);
-			return r;
+			return move.n_gone ? ipam_driver_spoil(d, r, err) : r;
 		}
 	}
 	if (grant.new_subnet)
 		r = ipam_state_add_subnet(d->state, ipam_pool_subnet(grant.pool), err);
+	if (r == 0)
+		r = ipam_generation_claimed(d, &grant, has_serial(rq->options), &move, err);
 	if (r == 0)
 		r = ipam_state_put_pool(d->state, grant.pool, err);
 	if (r < 0)
@@ -561,14 +594,28 @@ static int drop_leases_of_pool(struct ipam_driver *d, struct ipam_pool *pool, st
 	return r;
 }
 
+int ipam_driver_drop_pool(struct ipam_driver *d, struct ipam_pool *pool, struct dp_error *err)
+{
+	int64_t subnet_id = ipam_subnet_id(ipam_pool_subnet(pool));
+	int64_t pool_id = ipam_pool_rowid(pool);
+	int r = 0;
+
+	ipam_driver_untouch(d, pool);
+	if (ipam_subnet_n_pools(ipam_pool_subnet(pool)) > 1)
+		r = drop_leases_of_pool(d, pool, err);
+	if (r < 0)
+		return r;
+	if (ipam_space_release_pool(d->space, pool))
+		return ipam_state_remove_subnet(d->state, subnet_id, err);
+	return ipam_state_remove_pool(d->state, pool_id, err);
+}
+
 static int on_release_pool(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
 {
 	const struct release_pool *rq = req;
 	struct ipam_driver *d = ctx;
 	struct dp_error ignored = DP_ERROR_INIT;
 	struct ipam_pool *pool;
-	int64_t subnet_id;
-	int64_t pool_id;
 	int r = ipam_driver_ready(d, err);
 
 	(void)call;
@@ -578,15 +625,13 @@ static int on_release_pool(void *ctx, struct dp_call *call, const void *req, str
 		dp_log_debug("release of unknown pool '%.64s'", rq->pool_id ? rq->pool_id : "");
 		return DP_STEP_DONE;
 	}
-	subnet_id = ipam_subnet_id(ipam_pool_subnet(pool));
-	pool_id = ipam_pool_rowid(pool);
-	ipam_driver_untouch(d, pool);
-	if (ipam_subnet_n_pools(ipam_pool_subnet(pool)) > 1)
-		r = drop_leases_of_pool(d, pool, err);
-	if (r == 0 && ipam_space_release_pool(d->space, pool))
-		r = ipam_state_remove_subnet(d->state, subnet_id, err);
-	else if (r == 0)
-		r = ipam_state_remove_pool(d->state, pool_id, err);
+	r = ipam_generation_keeps(d, pool, err);
+	if (r != 0) {
+		dp_log_notice("pool %s released with addresses in it: they are kept for a while",
+			      rq->pool_id);
+		return r < 0 ? r : DP_STEP_DONE;
+	}
+	r = ipam_driver_drop_pool(d, pool, err);
 	dp_log_info("pool %s released", rq->pool_id);
 	return ipam_driver_spoil(d, r, err);
 }
@@ -719,7 +764,7 @@ static int claim(struct ipam_driver *d, struct ipam_pool *pool, const struct dp_
 		.addr = *addr,
 		.is_gateway = is_gateway,
 		.may_replay = ipam_pool_replayable(pool),
-		.generation = ipam_space_generation(d->space),
+		.generation = ipam_pool_generation(pool),
 	};
 	enum ipam_claim_result result;
 	int r = ipam_pool_check_addr(pool, addr, err);
@@ -743,6 +788,8 @@ static int claim(struct ipam_driver *d, struct ipam_pool *pool, const struct dp_
 	*ret_write = true;
 	r = ipam_pool_claim(pool, &claim, &result, err);
 	*ret_is_new = r == 0 && result != IPAM_CLAIM_CONFIRMED;
+	if (r == 0 && result == IPAM_CLAIM_CONFIRMED && is_gateway && lease.is_gateway)
+		r = ipam_driver_spoil(d, ipam_generation_gateway(d, pool, lease.generation, err), err);
 	return r;
 }
 
@@ -766,6 +813,8 @@ int ipam_driver_record(struct ipam_driver *d, struct ipam_pool *pool, const stru
 	};
 	int r = ipam_state_put_lease(d->state, ipam_pool_subnet(pool), addr, &row, err);
 
+	if (!is_gateway)
+		ipam_subnet_set_latest(ipam_pool_subnet(pool), addr);
 	ipam_reclaim_confirm(d, ipam_pool_subnet(pool), addr);
 	return ipam_driver_spoil(d, r, err);
 }
@@ -777,6 +826,20 @@ void ipam_driver_reply_address(struct dp_call *call, const struct dp_prefix *add
 	dp_call_reply(call, json_pack("{s:s, s:{}}", "Address", dp_prefix_format(addr, text), "Data"));
 }
 
+/* The pool and address that a request means; AF_UNSPEC: any address. */
+static int wanted_address(struct ipam_driver *d, const struct address_request *rq, bool is_gateway,
+			  struct ipam_pool **pool, struct dp_addr *ret_addr, struct dp_error *err)
+{
+	*ret_addr = (struct dp_addr){ .family = AF_UNSPEC };
+	if (rq->address && *rq->address && dp_addr_parse(rq->address, ret_addr) < 0)
+		return dp_error_set(err, DP_ERR_INVALID, -EINVAL, "'%s' is not an IP address",
+				    rq->address);
+	if (is_gateway)
+		return 0;
+	ipam_derive_redirect(d->space, ret_addr, pool);
+	return ret_addr->family == AF_UNSPEC ? ipam_derive_addr(d->space, *pool, ret_addr, err) : 0;
+}
+
 static int on_request_address(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
 {
 	const struct address_request *rq = req;
@@ -785,6 +848,7 @@ static int on_request_address(void *ctx, struct dp_call *call, const void *req, 
 					      .options = rq->options };
 	struct ipam_driver *d = ctx;
 	struct dp_prefix answer;
+	struct dp_addr addr;
 	struct ipam_pool *pool;
 	bool is_new = true;
 	bool write = true;
@@ -794,13 +858,21 @@ static int on_request_address(void *ctx, struct dp_call *call, const void *req, 
 		r = ipam_space_pool_by_text(d->space, rq->pool_id ? rq->pool_id : "", &pool, err);
 	if (r < 0)
 		return r;
+	if (ipam_pool_life(pool)->released_at)
+		return dp_error_set(err, DP_ERR_NOT_FOUND, -ENOENT, "pool %s was released", rq->pool_id);
+	r = ipam_generation_heard(d, pool, err);
+	if (r == 0)
+		r = wanted_address(d, rq, is_gateway, &pool, &addr, err);
+	if (r < 0)
+		return r;
 	answer.len = ipam_subnet_prefix(ipam_pool_subnet(pool))->len;
+	subject.is_dynamic = addr.family == AF_UNSPEC;
 	if (subject.is_dynamic)
 		r = pick(d, pool, rq->options, is_gateway, &answer.addr, err);
-	else if (dp_addr_parse(rq->address, &answer.addr) < 0)
-		r = dp_error_set(err, DP_ERR_INVALID, -EINVAL, "'%s' is not an IP address", rq->address);
 	else
-		r = claim(d, pool, &answer.addr, rq->options, is_gateway, &write, &is_new, err);
+		r = claim(d, pool, &addr, rq->options, is_gateway, &write, &is_new, err);
+	if (!subject.is_dynamic)
+		answer.addr = addr;
 	if (r == 0 && write)
 		r = ipam_driver_record(d, pool, &answer.addr, is_gateway, rq->options, err);
 	if (r < 0)
@@ -969,6 +1041,7 @@ static int on_release_address(void *ctx, struct dp_call *call, const void *req, 
 		dp_log_debug("release of unknown address '%.64s'", rq->address ? rq->address : "");
 		return DP_STEP_DONE;
 	}
+	ipam_derive_redirect(d->space, &addr, &pool);
 	r = believe_release(d, ipam_pool_subnet(pool), &addr, err);
 	if (r == 1)
 		r = release(d, pool, &addr, err);

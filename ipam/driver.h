@@ -30,6 +30,7 @@ struct ipam_config {
 	uint32_t sticky_time;             /* the same in pools whose strategy is sticky */
 	uint32_t history;                 /* past leases that are remembered */
 	bool requires_mac_address;        /* ask the engine for the container's MAC */
+	uint32_t swarm_grace;             /* seconds; see generation.h; 0: without end */
 	bool swarm;                       /* the host is in a Swarm, whose engine may ask again */
 };
 

@@ -10,6 +10,7 @@
  * rows through state.h; a write that fails goes through ipam_driver_spoil(), which fails the turn.
  */
 
+#include "common/loop.h"
 #include "ipam/driver.h"
 #include "ipam/state.h"
 
@@ -34,6 +35,11 @@ struct ipam_driver {
 	uint64_t upkeep_ms;           /* when it ran last */
 	uint64_t random;              /* state of the generator behind strategy=random */
 	struct ipam_join *join;       /* join.c */
+	struct {
+		struct dp_timer timer;
+		int64_t pool_id;      /* whose leases are being ended; 0: none */
+		struct dp_addr after; /* how far that has got */
+	} sweep;                      /* generation.c's */
 	bool spoilt;                  /* a write of this turn failed */
 	struct dp_error spoilt_err;   /* why */
 };
@@ -55,6 +61,8 @@ struct ipam_pool_options {
 	const char *probe;    /* see probe.h */
 	const char *exclude;  /* ranges, separated by commas */
 	const char *strategy; /* one of ipam_strategy_names */
+	const char *slice;    /* see ipam_pool_id_slice() */
+	const char *v6_from;  /* see derive.h */
 };
 
 /* ipam_driver_apply_options() - give a new pool what was asked for, and write it down. A pool that
@@ -112,5 +120,10 @@ void ipam_driver_reply_address(struct dp_call *call, const struct dp_prefix *add
 
 /* ipam_driver_probed() - the pools with probe=, as a new array of texts; NULL if memory ran out. */
 json_t *ipam_driver_probed(const struct ipam_driver *d);
+
+/* ipam_driver_drop_pool() - @pool goes, with every address in it. Return: 0; negative errno of the store,
+ * not spoilt yet. */
+DP_NODISCARD int ipam_driver_drop_pool(struct ipam_driver *d, struct ipam_pool *pool,
+				       struct dp_error *err);
 
 #endif

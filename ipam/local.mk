@@ -3,7 +3,9 @@ ipam_libipam_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 ipam_libipam_a_SOURCES = \
 	ipam/bitmap.c ipam/bitmap.h \
 	ipam/block.c ipam/block.h \
+	ipam/derive.c ipam/derive.h \
 	ipam/driver.c ipam/driver.h ipam/driver_internal.h \
+	ipam/generation.c ipam/generation.h \
 	ipam/hostroutes.c ipam/hostroutes.h \
 	ipam/join.c ipam/join.h \
 	ipam/known.c ipam/known.h \

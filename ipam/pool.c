@@ -50,6 +50,7 @@ struct ipam_subnet {
 	uint64_t n_held;     /* lease rows that are held */
 	uint64_t n_cooling;  /* lease rows that cool down */
 	struct ipam_block_list blocks;
+	struct dp_addr latest; /* given to a container; AF_UNSPEC: none since the start */
 };
 
 struct ipam_pool {
@@ -62,6 +63,8 @@ struct ipam_pool {
 	uint64_t last;              /* lower half of the last dynamic pick */
 	uint64_t cursor;            /* lower half where the next pick begins to look */
 	uint32_t probe_ms;          /* time to ask the segment; 0 = it is not asked */
+	struct ipam_pool_life life; /* see generation.h */
+	struct dp_prefix v6_from;   /* IPv4 subnet that addresses are made from; AF_UNSPEC: none */
 	bool replayable;            /* Swarm's: what it holds may be asked for again */
 	enum ipam_strategy strategy;
 	struct ipam_trend trend;
@@ -491,6 +494,16 @@ int ipam_subnet_load_chunk(struct ipam_subnet *subnet, uint64_t upper, uint64_t 
 	return 0;
 }
 
+void ipam_subnet_set_latest(struct ipam_subnet *subnet, const struct dp_addr *addr)
+{
+	subnet->latest = *addr;
+}
+
+const struct dp_addr *ipam_subnet_latest(const struct ipam_subnet *subnet)
+{
+	return &subnet->latest;
+}
+
 void ipam_subnet_load_counts(struct ipam_subnet *subnet, uint64_t n_held, uint64_t n_cooling)
 {
 	subnet->n_held = n_held;
@@ -519,6 +532,7 @@ int ipam_subnet_add_pool(struct ipam_subnet *subnet, int64_t rowid, const struct
 	pool->id = *id;
 	pool->subnet = subnet;
 	pool->generation = generation;
+	pool->life.alive = generation;
 	pool->upper = first.hi;
 	pool->first = first.lo;
 	pool->last = last.lo;
@@ -565,6 +579,31 @@ uint64_t ipam_pool_generation(const struct ipam_pool *pool)
 void ipam_pool_set_generation(struct ipam_pool *pool, uint64_t generation)
 {
 	pool->generation = generation;
+	pool->life.alive = generation;
+}
+
+struct ipam_pool_life *ipam_pool_life(struct ipam_pool *pool)
+{
+	return &pool->life;
+}
+
+const struct dp_prefix *ipam_pool_v6_from(const struct ipam_pool *pool)
+{
+	return pool->v6_from.addr.family ? &pool->v6_from : NULL;
+}
+
+void ipam_pool_set_v6_from(struct ipam_pool *pool, const struct dp_prefix *v4)
+{
+	pool->v6_from = v4 ? *v4 : (struct dp_prefix){ .len = 0 };
+}
+
+struct dp_addr ipam_pool_derive(const struct ipam_pool *pool, const struct dp_addr *v4)
+{
+	struct dp_addr addr = pool->id.pool.addr;
+
+	assert(pool->id.pool.len <= 96 && v4->family == AF_INET);
+	addr.lo |= v4->lo;
+	return addr;
 }
 
 uint64_t ipam_pool_cursor(const struct ipam_pool *pool)

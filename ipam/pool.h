@@ -114,6 +114,14 @@ DP_NODISCARD int ipam_subnet_load_chunk(struct ipam_subnet *subnet, uint64_t upp
 					uint64_t chunk_no,
 					const uint8_t bytes[static IPAM_CHUNK_SIZE_BYTES]);
 
+/*
+ * ipam_subnet_set_latest() - @addr was the last one given to a container; AF_UNSPEC: none
+ *
+ * Not kept on disk: for making an IPv6 address of it in the request that follows.
+ */
+void ipam_subnet_set_latest(struct ipam_subnet *subnet, const struct dp_addr *addr);
+const struct dp_addr *ipam_subnet_latest(const struct ipam_subnet *subnet);
+
 /* ipam_subnet_load_counts() - bring back how many lease rows are held and cooling, at start. */
 void ipam_subnet_load_counts(struct ipam_subnet *subnet, uint64_t n_held, uint64_t n_cooling);
 
@@ -163,6 +171,28 @@ void ipam_pool_set_replayable(struct ipam_pool *pool, bool replayable);
 uint32_t ipam_pool_probe_ms(const struct ipam_pool *pool);
 void ipam_pool_set_probe_ms(struct ipam_pool *pool, uint32_t ms);
 
+/* What generations have left on a pool; the rule is in generation.h. Times: seconds since 1970. */
+struct ipam_pool_life {
+	uint64_t alive;        /* generation in which its network was heard of last */
+	uint64_t stale_before; /* addresses of older generations are unconfirmed; 0: none */
+	int64_t stale_since;   /* they are waited for since then; 0: without end */
+	int64_t released_at;   /* given back with addresses in it; 0: it was not */
+};
+
+/* ipam_pool_life() - may be changed in place; the pool's row is then to be written. */
+struct ipam_pool_life *ipam_pool_life(struct ipam_pool *pool);
+
+/*
+ * ipam_pool_v6_from() - the IPv4 subnet from whose addresses this IPv6 pool's are made; NULL: none
+ *
+ * See ipam_pool_derive().
+ */
+const struct dp_prefix *ipam_pool_v6_from(const struct ipam_pool *pool);
+void ipam_pool_set_v6_from(struct ipam_pool *pool, const struct dp_prefix *v4); /* NULL: none */
+
+/* ipam_pool_derive() - @v4 in the last 32 bits of an address of this IPv6 pool of at most 96 bits. */
+struct dp_addr ipam_pool_derive(const struct ipam_pool *pool, const struct dp_addr *v4);
+
 /* ipam_pool_set_cursor() - bring the cursor back at start; any value is safe. */
 void ipam_pool_set_cursor(struct ipam_pool *pool, uint64_t cursor);
 
@@ -207,7 +237,7 @@ struct ipam_claim {
 	struct dp_addr addr;
 	bool is_gateway;     /* Options["RequestAddressType"] says so */
 	bool may_replay;     /* an address of an older generation may be asked for again */
-	uint64_t generation; /* the present one: ipam_space_generation() */
+	uint64_t generation; /* in which the pool was requested last: ipam_pool_generation() */
 	const struct ipam_lease *lease; /* row of @addr in the subnet; NULL: none; borrowed */
 };
 

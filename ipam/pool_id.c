@@ -207,6 +207,71 @@ bool ipam_pool_id_equal(const struct ipam_pool_id *a, const struct ipam_pool_id 
 	       prefix_same(&a->range, &b->range) && !strcmp(a->tenant, b->tenant);
 }
 
+/* "2/8" -> 2, 3 (8 is 2^3) */
+static int parse_slice(const char *s, uint32_t *ret_number, unsigned *ret_bits)
+{
+	char text[24];
+	char *rest = text;
+	const char *number;
+	uint32_t n_parts;
+
+	if (strlen(s) >= sizeof text)
+		return -EINVAL;
+	memcpy(text, s, strlen(s) + 1);
+	number = take_field(&rest, '/');
+	if (!rest || dp_parse_u32(rest, 1, UINT32_C(1) << 31, &n_parts) < 0 ||
+	    (n_parts & (n_parts - 1)) || dp_parse_u32(number, 1, n_parts, ret_number) < 0)
+		return -EINVAL;
+	for (*ret_bits = 0; n_parts > 1; n_parts /= 2)
+		++*ret_bits;
+	return 0;
+}
+
+/* Where the part after @n others of the length of @first begins. */
+static struct dp_addr nth_part(const struct dp_prefix *first, uint64_t n)
+{
+	unsigned host = dp_addr_bits(first->addr.family) - first->len;
+	struct dp_addr addr = first->addr;
+
+	if (host >= 64) {
+		addr.hi += n << (host - 64);
+	} else {
+		addr.lo |= n << host; /* the bits of the part's number are clear */
+		addr.hi |= host ? n >> (64 - host) : 0;
+	}
+	return addr;
+}
+
+int ipam_pool_id_slice(struct ipam_pool_id *id, const char *slice, struct dp_error *err)
+{
+	struct ipam_pool_id sliced = *id;
+	struct dp_prefix *range = &sliced.range;
+	char text[DP_PREFIX_STRLEN];
+	struct dp_addr first;
+	struct dp_addr last;
+	uint32_t number;
+	unsigned bits;
+
+	if (parse_slice(slice, &number, &bits) < 0)
+		return dp_error_set(err, DP_ERR_INVALID, -EINVAL,
+				    "slice: \"%.30s\" is not N/M with M a power of two and N from 1 to "
+				    "M, as in 2/8", slice);
+	if (!range->addr.family)
+		*range = id->pool;
+	dp_prefix_format(range, text);
+	range->len += bits;
+	if (range->len > dp_addr_bits(range->addr.family))
+		return dp_error_set(err, DP_ERR_INVALID, -EINVAL, "slice: %s has less parts than %.30s",
+				    text, slice);
+	range->addr = nth_part(range, number - 1);
+	if (!ipam_pool_id_bounds(&sliced, &first, &last))
+		return dp_error_set(err, DP_ERR_INVALID, -EINVAL,
+				    "slice: part %.30s of %s holds only its network or broadcast address",
+				    slice, text);
+	*id = sliced;
+	return 0;
+}
+
 static int bad_default_pool(struct dp_error *err, const char *entry, const char *what,
 			    const char *value)
 {

@@ -99,6 +99,20 @@ struct ipam_default_pool {
 };
 
 /**
+ * ipam_pool_id_slice() - cut the range of dynamic picks into equal parts and keep one
+ * @id:    its range, or else its pool, is cut; unchanged on failure
+ * @slice: "N/M": the Nth of M parts, M a power of two, so that each part is a prefix
+ *
+ * For hosts that share a subnet but no books: each has a slice of its own, and the same subnet,
+ * gateway and explicit addresses.
+ *
+ * Return: 0; -EINVAL (DP_ERR_INVALID) not of that form, too many parts for the prefix, or nothing
+ *         usable in this one.
+ */
+DP_NODISCARD int ipam_pool_id_slice(struct ipam_pool_id *id, const char *slice,
+				    struct dp_error *err);
+
+/**
  * ipam_default_pool_parse() - `base=172.17.0.0/16,size=16`, keys in either order
  *
  * Return: 0; -EINVAL (DP_ERR_INVALID), the text names the entry and the value.

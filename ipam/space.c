@@ -17,7 +17,7 @@
  * Invariants
  *   (1) subnets of one tenant never overlap;
  *   (2) a subnet has at least one pool; row ids are never used twice in a process's life;
- *   (3) a pool is claimed iff its generation is the present one: starting a new one is O(1).
+ *   (3) a pool is claimed iff it was heard of in the present generation: beginning one is O(1).
  */
 
 #include <config.h>
@@ -49,6 +49,7 @@ struct ipam_space {
 	size_t n_rowid_slots;         /* size of @by_rowid */
 	struct ipam_dirty_list dirty; /* bitmaps with chunks to write */
 	uint64_t generation;          /* the present one, from 1 */
+	struct ipam_replay replay;    /* see generation.h */
 	int64_t next_subnet_rowid;
 	int64_t next_pool_rowid;
 };
@@ -91,6 +92,11 @@ void ipam_space_set_generation(struct ipam_space *space, uint64_t generation)
 uint64_t ipam_space_new_generation(struct ipam_space *space)
 {
 	return ++space->generation;
+}
+
+struct ipam_replay *ipam_space_replay(struct ipam_space *space)
+{
+	return &space->replay;
 }
 
 /* ---- the ordered array ---- */
@@ -321,10 +327,14 @@ int ipam_space_request_pool(struct ipam_space *space, const struct ipam_pool_id 
 	int r;
 
 	if (pool) {
-		if (!may_replay || ipam_pool_generation(pool) >= space->generation)
+		struct ipam_pool_life *life = ipam_pool_life(pool);
+		bool revived = life->released_at != 0;
+
+		if (!revived && (!may_replay || life->alive >= space->generation))
 			return conflict(id, subnet, pool, err);
+		life->released_at = 0;
 		ipam_pool_set_generation(pool, space->generation);
-		*ret_grant = (struct ipam_pool_grant){ .pool = pool };
+		*ret_grant = (struct ipam_pool_grant){ .pool = pool, .revived = revived };
 		return 0;
 	}
 	if (!subnet || id->range.addr.family == AF_UNSPEC) {

@@ -11,8 +11,9 @@
  *   - a pool without range is refused if it overlaps any subnet of its book and tenant;
  *   - a pool with range may share the subnet that is exactly equal; the same pool and range twice,
  *     or an overlap with any other subnet, is refused;
- *   - generations: a pool of an older generation may be requested again (a replay), where the
- *     caller allows it; one of the present generation is a second network.
+ *   - generations: a pool that was not heard of in the present one may be requested again (a
+ *     replay), where the caller allows it; else a second request is a second network. A pool that
+ *     was given back with addresses in it may be requested again at any time.
  * Pure: no I/O, no clock, not thread-safe.
  */
 
@@ -50,18 +51,29 @@ void ipam_space_set_generation(struct ipam_space *space, uint64_t generation);
 /* ipam_space_new_generation() - all pools become unclaimed; returns the new number. O(1). */
 uint64_t ipam_space_new_generation(struct ipam_space *space);
 
+/* What is known of the last generations; see generation.h. Times: seconds since 1970. */
+struct ipam_replay {
+	int64_t heard_at;         /* when the present generation began, or a pool was claimed again */
+	uint64_t seen_generation; /* the last one in which a leader claimed its pools again; 0: none */
+	int64_t seen_at;          /* when it did so */
+};
+
+/* ipam_space_replay() - may be changed in place; to be written with ipam_state_put_replay(). */
+struct ipam_replay *ipam_space_replay(struct ipam_space *space);
+
 /* What ipam_space_request_pool() did, for the rows that are to be written. */
 struct ipam_pool_grant {
 	struct ipam_pool *pool; /* borrowed from the space */
 	bool new_subnet;        /* insert ipam_pool_subnet(pool) and the pool */
-	bool new_pool;          /* insert the pool; both false: a replay, update its generation */
+	bool new_pool;          /* insert the pool; both false: a replay, update its row */
+	bool revived;           /* it had been given back with addresses in it, and has them again */
 };
 
 /**
  * ipam_space_request_pool() - a network claims a pool
  * @space:      changed only on success
  * @id:         what is asked for, from ipam_pool_id_make(); its text is the PoolID
- * @may_replay: a pool of an older generation may be claimed again
+ * @may_replay: a pool that was not heard of in this generation may be claimed again
  * @ret_grant:  out: untouched on failure
  * @err:        out: reason, names both prefixes and the other pool; may be NULL
  *

@@ -44,8 +44,16 @@ static const char migration_2[] =
 /* Every page gets a checksum, by the store. */
 static const char migration_4[] = "";
 
+static const char migration_5[] =
+	"ALTER TABLE pool ADD COLUMN alive INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE pool ADD COLUMN stale_before INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE pool ADD COLUMN stale_since INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE pool ADD COLUMN released_at INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE pool ADD COLUMN v6_from TEXT NOT NULL DEFAULT '';"
+	"UPDATE pool SET alive = generation;";
+
 static const char *const migrations[] = { migration_1, migration_2, ipam_ledger_migration,
-					  migration_4 };
+					  migration_4, migration_5 };
 
 static const struct dp_store_rule rules[] = {
 	{ "SELECT count(*) FROM pool WHERE subnet NOT IN (SELECT id FROM subnet)",
@@ -99,6 +107,7 @@ enum statement {
 	S_LEASE_DEL,
 	S_LEASE_OLDEST,
 	S_LEASE_OF_POOL,
+	S_LEASE_HELD,
 	S_SHARER_ADD,
 	S_SHARER_DEL,
 	S_SHARER_DEL_POOL,
@@ -124,10 +133,15 @@ static const char *const sql[N_STATEMENTS] = {
 	[S_SUBNET_DEL_SHARERS] = "DELETE FROM sharer WHERE subnet = ?1",
 	[S_SUBNET_DEL_POOLS] = "DELETE FROM pool WHERE subnet = ?1",
 	[S_SUBNET_DEL_RECLAIMED] = "DELETE FROM reclaimed WHERE subnet = ?1",
-	[S_POOLS] = "SELECT id, subnet, name, generation, cursor, replayable, probe FROM pool ORDER BY id",
-	[S_POOL_PUT] = "INSERT INTO pool(id, subnet, name, generation, cursor, replayable, probe)"
-		       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT(id) DO UPDATE SET"
-		       " generation = excluded.generation, cursor = excluded.cursor",
+	[S_POOLS] = "SELECT id, subnet, name, generation, cursor, replayable, alive, stale_before,"
+		    " stale_since, released_at, v6_from, probe FROM pool ORDER BY id",
+	[S_POOL_PUT] = "INSERT INTO pool(id, subnet, name, generation, cursor, replayable,"
+		       " alive, stale_before, stale_since, released_at, v6_from, probe)"
+		       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+		       " ON CONFLICT(id) DO UPDATE SET generation = excluded.generation,"
+		       " cursor = excluded.cursor, alive = excluded.alive,"
+		       " stale_before = excluded.stale_before, stale_since = excluded.stale_since,"
+		       " released_at = excluded.released_at, v6_from = excluded.v6_from",
 	[S_POOL_DEL] = "DELETE FROM pool WHERE id = ?1",
 	[S_CHUNKS] = "SELECT upper, number, bits FROM chunk WHERE subnet = ?1",
 	[S_CHUNK_PUT] = "INSERT INTO chunk(subnet, upper, number, bits) VALUES(?1, ?2, ?3, ?4)"
@@ -153,6 +167,9 @@ static const char *const sql[N_STATEMENTS] = {
 	[S_LEASE_OF_POOL] = "SELECT upper, lower, gateway, generation, released_at IS NOT NULL"
 			    " FROM lease WHERE subnet = ?1 AND pool = ?2"
 			    " AND (upper, lower) > (?3, ?4) ORDER BY upper, lower LIMIT 1",
+	[S_LEASE_HELD] = "SELECT upper, lower, gateway, generation, pool FROM lease"
+			 " WHERE subnet = ?1 AND released_at IS NULL"
+			 " AND (upper, lower) > (?2, ?3) ORDER BY upper, lower LIMIT 1",
 	[S_SHARER_ADD] = "INSERT OR IGNORE INTO sharer(subnet, upper, lower, pool)"
 			 " VALUES(?1, ?2, ?3, ?4)",
 	[S_SHARER_DEL] = "DELETE FROM sharer"
@@ -276,6 +293,16 @@ int ipam_state_put_generation(struct ipam_state *state, uint64_t generation, str
 	return meta_put(state, "generation", text, err);
 }
 
+int ipam_state_put_replay(struct ipam_state *state, const struct ipam_replay *replay,
+			  struct dp_error *err)
+{
+	char text[72];
+
+	(void)snprintf(text, sizeof text, "%lld %llu %lld", (long long)replay->heard_at,
+		       (unsigned long long)replay->seen_generation, (long long)replay->seen_at);
+	return meta_put(state, "replay", text, err);
+}
+
 int ipam_state_ula(struct ipam_state *state, struct dp_prefix *ret_prefix, struct dp_error *err)
 {
 	struct dp_prefix p = { .addr.family = AF_INET6, .len = 48 };
@@ -330,9 +357,12 @@ int ipam_state_remove_subnet(struct ipam_state *state, int64_t subnet_id, struct
 	return r;
 }
 
-int ipam_state_put_pool(struct ipam_state *state, const struct ipam_pool *pool, struct dp_error *err)
+int ipam_state_put_pool(struct ipam_state *state, struct ipam_pool *pool, struct dp_error *err)
 {
 	struct dp_stmt *s = state->stmts[S_POOL_PUT];
+	const struct ipam_pool_life *life = ipam_pool_life(pool);
+	const struct dp_prefix *v4 = ipam_pool_v6_from(pool);
+	char v6_from[DP_PREFIX_STRLEN];
 	char name[IPAM_POOL_ID_SIZE];
 
 	dp_stmt_bind_int(s, 1, ipam_pool_rowid(pool));
@@ -341,7 +371,12 @@ int ipam_state_put_pool(struct ipam_state *state, const struct ipam_pool *pool, 
 	dp_stmt_bind_int(s, 4, (int64_t)ipam_pool_generation(pool));
 	dp_stmt_bind_int(s, 5, (int64_t)ipam_pool_cursor(pool));
 	dp_stmt_bind_int(s, 6, ipam_pool_replayable(pool));
-	dp_stmt_bind_int(s, 7, ipam_pool_probe_ms(pool));
+	dp_stmt_bind_int(s, 7, (int64_t)life->alive);
+	dp_stmt_bind_int(s, 8, (int64_t)life->stale_before);
+	dp_stmt_bind_int(s, 9, life->stale_since);
+	dp_stmt_bind_int(s, 10, life->released_at);
+	dp_stmt_bind_text(s, 11, v4 ? dp_prefix_format(v4, v6_from) : "");
+	dp_stmt_bind_int(s, 12, ipam_pool_probe_ms(pool));
 	return dp_stmt_exec(s, NULL, err);
 }
 
@@ -454,6 +489,29 @@ int ipam_state_oldest_cooling(struct ipam_state *state, const struct ipam_subnet
 	if (r != 1)
 		return r;
 	*ret_addr = read_addr(s, subnet);
+	dp_stmt_reset(s);
+	return 1;
+}
+
+int ipam_state_next_held(struct ipam_state *state, int64_t subnet_id, int family,
+			 const struct dp_addr *after, struct dp_addr *ret_addr,
+			 struct ipam_lease *ret_lease, struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[S_LEASE_HELD];
+	int r;
+
+	dp_stmt_bind_int(s, 1, subnet_id);
+	dp_stmt_bind_int(s, 2, after->family == AF_UNSPEC ? INT64_MIN : (int64_t)after->hi);
+	dp_stmt_bind_int(s, 3, after->family == AF_UNSPEC ? INT64_MIN : (int64_t)after->lo);
+	r = dp_stmt_step(s, err);
+	if (r != 1)
+		return r;
+	*ret_addr = (struct dp_addr){ .family = family,
+				      .hi = (uint64_t)dp_stmt_int(s, 0),
+				      .lo = (uint64_t)dp_stmt_int(s, 1) };
+	*ret_lease = (struct ipam_lease){ .is_gateway = dp_stmt_int(s, 2) != 0,
+					  .generation = (uint64_t)dp_stmt_int(s, 3),
+					  .pool_id = dp_stmt_int(s, 4) };
 	dp_stmt_reset(s);
 	return 1;
 }
@@ -604,6 +662,7 @@ static int load_pools(struct ipam_state *state, struct ipam_space *space, struct
 	while ((r = dp_stmt_step(s, err)) == 1) {
 		struct ipam_pool_id id;
 		struct ipam_pool *pool;
+		struct dp_prefix v4;
 		int64_t row_id = dp_stmt_int(s, 0);
 		int e = ipam_pool_id_parse(dp_stmt_text(s, 2), &id, err);
 
@@ -616,7 +675,15 @@ static int load_pools(struct ipam_state *state, struct ipam_space *space, struct
 		}
 		ipam_pool_set_cursor(pool, (uint64_t)dp_stmt_int(s, 4));
 		ipam_pool_set_replayable(pool, dp_stmt_int(s, 5) != 0);
-		ipam_pool_set_probe_ms(pool, (uint32_t)dp_stmt_int(s, 6));
+		*ipam_pool_life(pool) = (struct ipam_pool_life){
+			.alive = (uint64_t)dp_stmt_int(s, 6),
+			.stale_before = (uint64_t)dp_stmt_int(s, 7),
+			.stale_since = dp_stmt_int(s, 8),
+			.released_at = dp_stmt_int(s, 9),
+		};
+		if (dp_prefix_parse(dp_stmt_text(s, 10), &v4) == 0)
+			ipam_pool_set_v6_from(pool, &v4);
+		ipam_pool_set_probe_ms(pool, (uint32_t)dp_stmt_int(s, 11));
 	}
 	return r;
 }
@@ -667,6 +734,31 @@ static int load_subnet(struct ipam_state *state, struct ipam_subnet *subnet, str
 	return r < 0 ? r : 0;
 }
 
+/* "HEARD-AT SEEN-GENERATION SEEN-AT", as ipam_state_put_replay() writes it */
+static int load_replay(struct ipam_state *state, struct ipam_space *space, struct dp_error *err)
+{
+	struct ipam_replay *replay = ipam_space_replay(space);
+	uint64_t fields[3] = { 0, 0, 0 };
+	char text[72];
+	char *rest = NULL;
+	int r = meta_get(state, "replay", text, sizeof text, err);
+
+	if (r != 1)
+		return r;
+	r = 0;
+	for (size_t i = 0; r == 0 && i < DP_ARRAY_LEN(fields); i++) {
+		const char *word = strtok_r(i ? NULL : text, " ", &rest);
+
+		r = word ? dp_parse_u64(word, 0, INT64_MAX, &fields[i]) : -EINVAL;
+	}
+	if (r < 0)
+		return dp_error_set(err, DP_ERR_INTERNAL, -EUCLEAN, "state: replay");
+	*replay = (struct ipam_replay){ .heard_at = (int64_t)fields[0],
+					.seen_generation = fields[1],
+					.seen_at = (int64_t)fields[2] };
+	return 0;
+}
+
 int ipam_state_load(struct ipam_state *state, struct ipam_space **ret_space, struct dp_error *err)
 {
 	DP_CLEANUP(ipam_space_freep) struct ipam_space *space = NULL;
@@ -684,7 +776,9 @@ int ipam_state_load(struct ipam_state *state, struct ipam_space **ret_space, str
 		r = ipam_ledger_load(state->ledger, space, err);
 	if (r < 0)
 		return r;
-	r = meta_get(state, "generation", text, sizeof text, err);
+	r = load_replay(state, space, err);
+	if (r == 0)
+		r = meta_get(state, "generation", text, sizeof text, err);
 	if (r < 0)
 		return r;
 	uint64_t generation = 1;

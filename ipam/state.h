@@ -76,7 +76,7 @@ DP_NODISCARD int ipam_state_add_subnet(struct ipam_state *state, const struct ip
 				       struct dp_error *err);
 DP_NODISCARD int ipam_state_remove_subnet(struct ipam_state *state, int64_t subnet_id,
 					  struct dp_error *err); /* with all rows below it */
-DP_NODISCARD int ipam_state_put_pool(struct ipam_state *state, const struct ipam_pool *pool,
+DP_NODISCARD int ipam_state_put_pool(struct ipam_state *state, struct ipam_pool *pool,
 				     struct dp_error *err); /* inserts or updates */
 DP_NODISCARD int ipam_state_remove_pool(struct ipam_state *state, int64_t pool_id,
 					struct dp_error *err); /* not its leases */
@@ -84,6 +84,8 @@ DP_NODISCARD int ipam_state_put_chunk(struct ipam_state *state, const struct ipa
 				      struct dp_error *err);
 DP_NODISCARD int ipam_state_put_generation(struct ipam_state *state, uint64_t generation,
 					   struct dp_error *err);
+DP_NODISCARD int ipam_state_put_replay(struct ipam_state *state, const struct ipam_replay *replay,
+				       struct dp_error *err);
 
 /**
  * ipam_state_ula() - the IPv6 /48 that default pools are cut from (RFC 4193)
@@ -128,6 +130,17 @@ DP_NODISCARD int ipam_state_oldest_cooling(struct ipam_state *state,
 					   const struct ipam_subnet *subnet, int64_t before,
 					   const struct dp_addr *first, const struct dp_addr *last,
 					   struct dp_addr *ret_addr, struct dp_error *err);
+
+/**
+ * ipam_state_next_held() - the first held lease after @after in the subnet with row id @subnet_id
+ * @family: of the subnet, which the model may have forgotten already
+ * @after:  AF_UNSPEC: from the beginning. May be @ret_addr of the call before.
+ *
+ * Return: 1 found; 0 none; negative errno of the store.
+ */
+DP_NODISCARD int ipam_state_next_held(struct ipam_state *state, int64_t subnet_id, int family,
+				      const struct dp_addr *after, struct dp_addr *ret_addr,
+				      struct ipam_lease *ret_lease, struct dp_error *err);
 
 /**
  * ipam_state_next_of_pool() - the first lease after @after that was taken through @pool

@@ -35,6 +35,7 @@ unit_tests = \
 	%D%/unit/test_state \
 	%D%/unit/test_store \
 	%D%/unit/test_store_damage \
+	%D%/unit/test_swarm \
 	%D%/unit/test_table \
 	%D%/unit/test_turn \
 	%D%/unit/test_tx
@@ -43,6 +44,7 @@ unit_tests = \
 %C%_unit_test_pool_LDFLAGS = $(WITH_FAILALLOC)
 %C%_unit_test_space_LDFLAGS = $(WITH_FAILALLOC)
 %C%_unit_test_table_LDFLAGS = $(WITH_FAILALLOC)
+%C%_unit_test_swarm_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=time -Wl,--wrap=dp_call_reply
 
 netns_tests = \
 	%D%/netns/test_faults \

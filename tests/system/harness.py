@@ -400,8 +400,16 @@ class Daemon:
         return os.path.join(self.state, name)
 
     def rows(self, sql, running=False):
-        """What a query of a copy of the database gives; the daemon must have ended, or be idle if `running`."""
-        equal(self.process.poll() is not None, not running, "the daemon has ended")
+        """What a query of a copy of the database gives; with `running`, of a moment while the daemon writes."""
+        equal(self.process.poll() is None, running, "the daemon runs")
+        while True:
+            try:
+                return self._rows_of_copy(sql)
+            except sqlite3.DatabaseError:  # copied while it was being written
+                if not running:
+                    raise
+
+    def _rows_of_copy(self, sql):
         copy = scratch()
         for suffix in ("", "-wal"):
             if os.path.exists(self.database() + suffix):

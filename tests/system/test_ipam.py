@@ -3,8 +3,10 @@
 """myipamplugin through its socket: what a user of `docker network create` and `docker run` relies on."""
 
 import ipaddress
+import time
 
-from harness import (GATEWAY, Daemon, equal, error_of, main, need, release_address, request_address, request_pool, run, test)
+from harness import (DEADLINE, GATEWAY, Daemon, equal, error_of, main, need, release_address, request_address, request_pool,
+                     run, test)
 
 
 def ipam(*args):
@@ -382,6 +384,198 @@ def replay_null():
         d.good("GetCapabilities")
         request_pool(d, "10.5.0.0/24", options="null", bad=texts)
         d.stop()
+
+
+SERIAL = {"com.docker.network.ipam.serial": "true"}
+
+
+@test("a pool that a leader gives back with a task's address in it has it still when it is asked for again")
+def kept_pool():
+    d = ipam()
+    d.good("GetCapabilities")
+    pool = request_pool(d, "10.5.0.0/24", space="global")["PoolID"]
+    request_address(d, pool, "10.5.0.1", GATEWAY)
+    task = request_address(d, pool)
+    release_address(d, pool, "10.5.0.1")
+    d.good("ReleasePool", {"PoolID": pool})
+    d.good("ReleasePool", {"PoolID": pool})
+    request_address(d, pool, bad=("released",))
+    d.restart()
+    equal(request_pool(d, "10.5.0.0/24", space="global")["PoolID"], pool)
+    request_address(d, pool, "10.5.0.1", GATEWAY)
+    need(task not in take_all(d, pool), "the task's address was given away")
+    equal(request_address(d, pool, task.split("/")[0]), task)
+
+
+@test("a pool given back with addresses in it makes way for another one, which leaves them alone")
+def makes_way():
+    d = ipam()
+    d.good("GetCapabilities")
+    pool = request_pool(d, "10.5.0.0/28", space="global")["PoolID"]
+    task = request_address(d, pool).split("/")[0]
+    request_pool(d, "10.5.0.0/27", space="global", bad=("overlaps",))
+    d.good("ReleasePool", {"PoolID": pool})
+    larger = request_pool(d, "10.5.0.0/27", space="global")["PoolID"]
+    d.restart()
+    need(task + "/27" not in take_all(d, larger), "the task's address was given away")
+
+
+def held(d):
+    """The addresses that somebody holds, from the records on disk."""
+    return sorted(a for a, in d.rows("SELECT address FROM lease WHERE released_at IS NULL", running=True))
+
+
+def wait_for(condition, what):
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        need(time.monotonic() < end, "in vain: " + what)
+        time.sleep(0.05)
+
+
+@test("what a new leader does not ask for again is free when the grace is over, pools and addresses")
+def grace():
+    d = ipam("--swarm-grace", "1")
+    d.good("GetCapabilities")
+    pool = request_pool(d, "10.5.0.0/24", space="global")["PoolID"]
+    gone = request_pool(d, "10.6.0.0/24", space="global")["PoolID"]
+    for p in pool, gone:
+        request_address(d, p, options=GATEWAY)
+        for _ in range(300 if p == gone else 200):
+            if error_of(d.call("RequestAddress", {"PoolID": p, "Address": "", "Options": None})):
+                break
+    d.good("GetCapabilities")
+    request_pool(d, "10.5.0.0/24", space="global")
+    request_address(d, pool, "10.5.0.1", GATEWAY)
+    request_address(d, pool, "10.5.0.9")
+    wait_for(lambda: held(d) == ["10.5.0.1", "10.5.0.9"], "only what was asked for again is held")
+    request_address(d, gone, bad=("cannot find",))
+    request_pool(d, "10.6.0.0/16", space="global")
+
+
+@test("a network made anew after GetCapabilities is not taken for a leader's repetition: others stay")
+def no_repetition():
+    d = ipam("--swarm-grace", "1")
+    d.good("GetCapabilities")
+    quiet = request_pool(d, "10.5.0.0/24", space="global")["PoolID"]
+    request_address(d, quiet, "10.5.0.9")
+    pool = request_pool(d, "10.6.0.0/24", space="global")["PoolID"]
+    request_address(d, pool, options=GATEWAY)
+    gone = request_pool(d, "10.7.0.0/24", space="global")["PoolID"]
+    request_address(d, gone, "10.7.0.9")
+    d.good("ReleasePool", {"PoolID": gone})
+    d.good("GetCapabilities")
+    request_pool(d, "10.6.0.0/24", space="global")
+    request_address(d, pool, options=GATEWAY)
+    wait_for(lambda: "10.7.0.9" not in held(d), "the sweep has been by")
+    request_address(d, quiet, "10.5.0.9", bad=("in use",))
+
+
+@test("what an engine held when it crashed is reclaimed when Swarm asks for the pool again")
+def reclaimed():
+    d = ipam()
+    d.good("GetCapabilities")
+    pool = request_pool(d, "10.5.0.0/24", options=SERIAL)["PoolID"]
+    request_address(d, pool, "10.5.0.1", GATEWAY)
+    for i in range(5, 9):
+        request_address(d, pool, "10.5.0.%d" % i)
+    d.restart()
+    d.good("GetCapabilities")
+    request_pool(d, "10.5.0.0/24", options=SERIAL)
+    request_address(d, pool, "10.5.0.1", GATEWAY)
+    request_address(d, pool, "10.5.0.6")
+    wait_for(lambda: held(d) == ["10.5.0.1", "10.5.0.6"], "only what is used is held")
+
+
+@test("without Swarm's mark nothing is reclaimed before the grace is over")
+def not_reclaimed():
+    d = ipam("--swarm", "true")
+    d.good("GetCapabilities")
+    pool = request_pool(d, "10.5.0.0/28", options="null")["PoolID"]
+    address = request_address(d, pool)
+    other = request_pool(d, "10.6.0.0/28", options=SERIAL)["PoolID"]
+    request_address(d, other)
+    d.good("GetCapabilities")
+    request_pool(d, "10.5.0.0/28", options="null")
+    request_pool(d, "10.6.0.0/28", options=SERIAL)
+    wait_for(lambda: held(d) == [address.split("/")[0]], "the sweep has been by")
+    need(address not in take_all(d, pool), "%s was given away" % address)
+
+
+# ---- slices, and IPv6 made of IPv4 ----
+
+@test("slices of one subnet are disjoint, cover it, and leave gateway and --ip free to choose")
+def slices():
+    seen = []
+    for n in range(1, 9):
+        d = ipam()
+        pool = request_pool(d, "10.5.0.0/24", options={"slice": "%d/8" % n})["PoolID"]
+        request_address(d, pool, "10.5.0.1", GATEWAY)
+        taken = take_all(d, pool)
+        first = 32 * (n - 1)
+        need(all(first <= int(a.split("/")[0].split(".")[3]) < first + 32 for a in taken), "slice %d: %r" % (n, taken))
+        request_address(d, pool, "10.5.0.%d" % ((first + 40) % 256))
+        seen += taken
+        d.stop()
+    equal(len(set(seen)), len(seen), "number of different addresses")
+    equal(len(seen), 253, "all but gateway, network and broadcast address")
+
+
+@test("a slice of the ip-range is cut from that; one that makes no sense is refused with its value")
+def bad_slices():
+    d = ipam()
+    pool = request_pool(d, "10.5.0.0/24", "10.5.0.128/25", options={"slice": "2/2"})
+    need(request_address(d, pool["PoolID"]).startswith("10.5.0.192/"), "first of the second half")
+    for text in "0/8", "9/8", "2/6", "1/", "/8", "x", "1/8/1", "-1/8":
+        request_pool(d, "10.6.0.0/24", options={"slice": text}, bad=("slice", text))
+    request_pool(d, "10.6.0.0/24", options={"slice": "1/512"}, bad=("slice", "10.6.0.0/24"))
+    request_pool(d, "10.6.0.0/24", options={"slice": "1/256"}, bad=("slice", "network or broadcast"))
+
+
+DUAL = {"v6-from": "10.5.0.0/24"}
+
+
+@test("with v6-from a node's IPv6 address is made of the IPv4 address that the leader chose")
+def derived():
+    d = ipam()
+    v4 = request_pool(d, "10.5.0.0/24", options=dict(DUAL, **SERIAL))["PoolID"]
+    v6 = request_pool(d, "fd00:5::/64", options=dict(DUAL, **SERIAL))["PoolID"]
+    equal(request_address(d, v4, "10.5.0.1", GATEWAY), "10.5.0.1/24")
+    equal(request_address(d, v6, "fd00:5::1", GATEWAY), "fd00:5::1/64")
+    for n in 7, 3, 200:
+        request_address(d, v4, "10.5.0.%d" % n)
+        equal(ipaddress.ip_interface(request_address(d, v6)), ipaddress.ip_interface("fd00:5::a05:%x/64" % n))
+    request_address(d, v6, bad=("v6-from", "10.5.0.0/24"))
+    equal(request_address(d, v6, "fd00:5::99"), "fd00:5::99/64")
+    release_address(d, v4, "10.5.0.7")
+    release_address(d, v6, "fd00:5::a05:7")
+    request_address(d, v4, "10.5.0.7")
+    equal(ipaddress.ip_interface(request_address(d, v6)), ipaddress.ip_interface("fd00:5::a05:7/64"))
+
+
+@test("with v6-from a leader gives an IPv4 address whichever pool it asks, and takes it back from either")
+def leader_of_both():
+    d = ipam()
+    v4 = request_pool(d, "10.5.0.0/24", space="global", options=dict(DUAL))["PoolID"]
+    v6 = request_pool(d, "fd00:5::/64", space="global", options=dict(DUAL))["PoolID"]
+    request_address(d, v4, options=GATEWAY)
+    equal(request_address(d, v6, options=GATEWAY), "fd00:5::1/64")
+    first, second = request_address(d, v6), request_address(d, v4)
+    equal([first, second], ["10.5.0.2/24", "10.5.0.3/24"])
+    release_address(d, v6, first.split("/")[0])
+    release_address(d, v6, second.split("/")[0])
+    equal(held(d), ["10.5.0.1", "fd00:5::1"])
+    d.good("GetCapabilities")
+    for pool in "10.5.0.0/24", "fd00:5::/64":
+        request_pool(d, pool, space="global", options=dict(DUAL))
+    equal(request_address(d, v6, "10.5.0.2"), "10.5.0.2/24")
+
+
+@test("v6-from that is no IPv4 subnet, or with an IPv6 subnet too small for it, is refused")
+def bad_derived():
+    d = ipam()
+    for text in "fd00::/64", "10.5.0.0", "x":
+        request_pool(d, "fd00:5::/64", options={"v6-from": text}, bad=("v6-from", text))
+    request_pool(d, "fd00:5::/112", options=DUAL, bad=("v6-from", "/112"))
 
 
 # ---- restarts ----
