@@ -470,7 +470,8 @@ static void rows_that_contradict_each_other_are_refused(void **state)
 		const char *part;
 	} cases[] = {
 		{ "UPDATE pool SET name = 'local/10.1.0.0/99'", "pool row" },
-		{ "INSERT INTO pool SELECT id + 100, subnet + 1, 'local/10.1.0.0/17', 1, 0, 0, 0 FROM pool",
+		{ "INSERT INTO pool(id, subnet, name, generation, cursor, replayable) "
+		  "SELECT id + 100, subnet + 1, 'local/10.1.0.0/17', 1, 0, 0 FROM pool",
 		  "pool row" },
 		{ "UPDATE chunk SET bits = x'00'", "bitmap of subnet" },
 		{ "UPDATE chunk SET number = number + 1000000", "bitmap of subnet" },
