@@ -88,6 +88,7 @@ struct network {
 struct task {
 	bool lives;
 	bool known; /* the present allocator has its address */
+	bool told;  /* the leader's daemon had it when the term began */
 	int network;
 	int host;
 	char addr[ADDR_SIZE];
@@ -276,7 +277,7 @@ static void allocate_late(int n)
 	net->allocated = true;
 	/* Of tasks that began at other leaders this one's daemon was never told: it cannot know. */
 	for (struct task *t = w.tasks; t < w.tasks + N_TASKS; t++) {
-		if (t->lives && t->network == n && !on_books(w.leader, IPAM_GLOBAL, n, t->addr))
+		if (t->lives && t->network == n && !t->told)
 			end_task(t, true);
 	}
 	if (*net->vip) { /* the service gets a new one, and nobody releases the old one */
@@ -291,8 +292,10 @@ static void new_term(int leader, unsigned fail, int stop_after)
 	struct dp_error err = DP_ERROR_INIT;
 
 	w.leader = leader;
-	for (int t = 0; t < N_TASKS; t++)
-		w.tasks[t].known = false;
+	for (struct task *t = w.tasks; t < w.tasks + N_TASKS; t++) {
+		t->known = false;
+		t->told = t->lives && on_books(leader, IPAM_GLOBAL, t->network, t->addr);
+	}
 	for (int n = 0; n < N_NETWORKS; n++)
 		w.networks[n].allocated = false;
 	for (uint64_t i = 1 + random_below(&w.rng, 3); i > 0; i--)
