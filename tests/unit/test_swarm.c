@@ -47,6 +47,7 @@ static json_t *last_reply;
 
 time_t __wrap_time(time_t *ret);
 void __wrap_dp_call_reply(struct dp_call *call, json_t *reply);
+void __wrap_dp_call_undo_with(struct dp_call *call, const char *path);
 
 time_t __wrap_time(time_t *ret)
 {
@@ -60,6 +61,13 @@ void __wrap_dp_call_reply(struct dp_call *call, json_t *reply)
 	(void)call;
 	json_decref(last_reply);
 	last_reply = reply;
+}
+
+/* Every answer arrives. */
+void __wrap_dp_call_undo_with(struct dp_call *call, const char *path)
+{
+	(void)call;
+	(void)path;
 }
 
 /* Only processes crash here, no machine: SQLite need not wait for a disk. */
