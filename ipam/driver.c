@@ -385,16 +385,16 @@ static bool has_serial(const json_t *options)
 
 /*
  * Is this request one that Swarm may repeat: to a new leader, or on a node whose engine crashed? In
- * the local space Swarm sends its serial key among the options, or null if the network has none. A
- * person's `docker network create --ipam-driver` sends {} at least, but other clients of the
- * engine send null too: so null counts only on hosts that are said to be in a Swarm.
+ * the local space it certainly is if its serial key is among the options. Networks without options,
+ * and those made by --config-from, come without it, like any person's network: they count only on
+ * hosts that are said to be in a Swarm, and then nothing but the pool is given again.
  */
 static bool is_swarm_request(const struct ipam_driver *d, enum ipam_book book,
 			     const json_t *options)
 {
 	if (book == IPAM_GLOBAL)
 		return true;
-	return options ? has_serial(options) : d->config->swarm;
+	return has_serial(options) || d->config->swarm;
 }
 
 /* The host's routes and nameservers, and what the other book holds: a node that leads a Swarm sees
@@ -522,7 +522,7 @@ static int on_request_pool(void *ctx, struct dp_call *call, const void *req, str
 		return r;
 	swarm = is_swarm_request(d, id.book, rq->options);
 	known = ipam_space_find_pool(d->space, &id);
-	if (swarm)
+	if (id.book == IPAM_GLOBAL || has_serial(rq->options))
 		ipam_generation_make_way(d, &id, &move);
 	r = ipam_space_request_pool(d->space, &id, swarm && (!known || ipam_pool_replayable(known)),
 				    &grant, err);
@@ -531,6 +531,7 @@ static int on_request_pool(void *ctx, struct dp_call *call, const void *req, str
 	ipam_pool_set_v6_from(grant.pool, v6_from.addr.family ? &v6_from : NULL);
 	if (grant.new_pool) {
 		ipam_pool_set_replayable(grant.pool, swarm);
+		ipam_pool_set_certain(grant.pool, has_serial(rq->options));
 		ipam_pool_set_probe_ms(grant.pool, probe_ms);
 		r = ipam_driver_apply_options(d, grant.pool, &opt, err);
 		if (r < 0) {

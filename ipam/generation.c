@@ -67,7 +67,7 @@ static bool yields(const struct ipam_driver *d, struct ipam_pool *pool)
 	if (!ipam_pool_replayable(pool) || life->alive >= generation)
 		return false;
 	if (ipam_pool_ident(pool)->book == IPAM_LOCAL)
-		return true;
+		return ipam_pool_certain(pool);
 	return in_window(d) || life->alive < ipam_space_replay(d->space)->seen_generation;
 }
 
@@ -174,9 +174,10 @@ static int claimed_again(struct ipam_driver *d, const struct ipam_pool_grant *gr
 	struct ipam_pool *pool = grant->pool;
 
 	if (ipam_pool_ident(pool)->book == IPAM_LOCAL) {
-		set_stale(pool, certain ? AT_ONCE : now_s());
-		if (certain)
-			dp_timer_arm(d->loop, &d->sweep.timer, dp_loop_now_ms(d->loop));
+		if (!certain || !ipam_pool_certain(pool))
+			return 0;
+		set_stale(pool, AT_ONCE);
+		dp_timer_arm(d->loop, &d->sweep.timer, dp_loop_now_ms(d->loop));
 		return 0;
 	}
 	if (grant->revived) {

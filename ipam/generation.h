@@ -59,11 +59,12 @@
  *
  * A node's local space: a Swarm's RequestPool of a pool that is on the books in an older generation
  * means that the engine has crashed, and with it all containers in it. What was not released is
- * reclaimed: at once if the request is certainly a Swarm's (its serial key is among the options),
- * after the grace if it came without options (and the host is said to be in a Swarm). A pool of
- * Swarm's that was not heard of in this generation makes way for another one of Swarm's: the leader
- * does not allow the two at a time. Until then it stays: the network may have left the host while
- * the engine was down, or have containers here that want nothing.
+ * reclaimed at once if both requests were certainly a Swarm's (its serial key is among the options). A
+ * network without options, or made by --config-from, looks like a person's: where the host is said to
+ * be in a Swarm its pool is given again, with all its addresses; which of them are in use the network
+ * daemon knows (reclaim.h). A pool that is certainly Swarm's and was not heard of in this generation
+ * makes way for another such one: the leader does not allow the two at a time. Until then it stays: the
+ * network may have left the host while the engine was down, or have containers that want nothing.
  *
  * Limits, all from what the protocol does not tell:
  *   - after GetCapabilities without a leader's change (a plugin enabled anew, a restart of the

@@ -65,6 +65,7 @@ struct ipam_pool {
 	uint32_t probe_ms;          /* time to ask the segment; 0 = it is not asked */
 	struct ipam_pool_life life; /* see generation.h */
 	struct dp_prefix v6_from;   /* IPv4 subnet that addresses are made from; AF_UNSPEC: none */
+	bool certain;               /* not only replayable: Swarm's without doubt */
 	bool replayable;            /* Swarm's: what it holds may be asked for again */
 	enum ipam_strategy strategy;
 	struct ipam_trend trend;
@@ -688,6 +689,16 @@ int ipam_pool_set_bounds(struct ipam_pool *pool, const struct ipam_range *range,
 	pool->last = range->last.lo;
 	ipam_pool_set_cursor(pool, pool->cursor);
 	return 0;
+}
+
+bool ipam_pool_certain(const struct ipam_pool *pool)
+{
+	return pool->certain;
+}
+
+void ipam_pool_set_certain(struct ipam_pool *pool, bool certain)
+{
+	pool->certain = certain;
 }
 
 void ipam_pool_set_cursor(struct ipam_pool *pool, uint64_t cursor)

@@ -167,6 +167,10 @@ uint64_t ipam_pool_cursor(const struct ipam_pool *pool);
 bool ipam_pool_replayable(const struct ipam_pool *pool);
 void ipam_pool_set_replayable(struct ipam_pool *pool, bool replayable);
 
+/* ipam_pool_certain() - is it certain that its network is Swarm's? Starts as false. */
+bool ipam_pool_certain(const struct ipam_pool *pool);
+void ipam_pool_set_certain(struct ipam_pool *pool, bool certain);
+
 /* ipam_pool_probe_ms() - how long the segment is asked before an address is handed out; 0 = not. */
 uint32_t ipam_pool_probe_ms(const struct ipam_pool *pool);
 void ipam_pool_set_probe_ms(struct ipam_pool *pool, uint32_t ms);

@@ -50,6 +50,7 @@ static const char migration_5[] =
 	"ALTER TABLE pool ADD COLUMN stale_since INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE pool ADD COLUMN released_at INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE pool ADD COLUMN v6_from TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE pool ADD COLUMN certain INTEGER NOT NULL DEFAULT 0;"
 	"UPDATE pool SET alive = generation;";
 
 static const char *const migrations[] = { migration_1, migration_2, ipam_ledger_migration,
@@ -134,10 +135,10 @@ static const char *const sql[N_STATEMENTS] = {
 	[S_SUBNET_DEL_POOLS] = "DELETE FROM pool WHERE subnet = ?1",
 	[S_SUBNET_DEL_RECLAIMED] = "DELETE FROM reclaimed WHERE subnet = ?1",
 	[S_POOLS] = "SELECT id, subnet, name, generation, cursor, replayable, alive, stale_before,"
-		    " stale_since, released_at, v6_from, probe FROM pool ORDER BY id",
+		    " stale_since, released_at, v6_from, probe, certain FROM pool ORDER BY id",
 	[S_POOL_PUT] = "INSERT INTO pool(id, subnet, name, generation, cursor, replayable,"
-		       " alive, stale_before, stale_since, released_at, v6_from, probe)"
-		       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+		       " alive, stale_before, stale_since, released_at, v6_from, probe, certain)"
+		       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
 		       " ON CONFLICT(id) DO UPDATE SET generation = excluded.generation,"
 		       " cursor = excluded.cursor, alive = excluded.alive,"
 		       " stale_before = excluded.stale_before, stale_since = excluded.stale_since,"
@@ -377,6 +378,7 @@ int ipam_state_put_pool(struct ipam_state *state, struct ipam_pool *pool, struct
 	dp_stmt_bind_int(s, 10, life->released_at);
 	dp_stmt_bind_text(s, 11, v4 ? dp_prefix_format(v4, v6_from) : "");
 	dp_stmt_bind_int(s, 12, ipam_pool_probe_ms(pool));
+	dp_stmt_bind_int(s, 13, ipam_pool_certain(pool));
 	return dp_stmt_exec(s, NULL, err);
 }
 
@@ -675,6 +677,7 @@ static int load_pools(struct ipam_state *state, struct ipam_space *space, struct
 		}
 		ipam_pool_set_cursor(pool, (uint64_t)dp_stmt_int(s, 4));
 		ipam_pool_set_replayable(pool, dp_stmt_int(s, 5) != 0);
+		ipam_pool_set_certain(pool, dp_stmt_int(s, 12) != 0);
 		*ipam_pool_life(pool) = (struct ipam_pool_life){
 			.alive = (uint64_t)dp_stmt_int(s, 6),
 			.stale_before = (uint64_t)dp_stmt_int(s, 7),

@@ -375,7 +375,7 @@ def no_replay():
     request_pool(d, "10.5.0.0/24", options={}, bad=("overlaps",))
 
 
-@test("a local pool that came without options may be claimed again only where swarm=true says that this is a Swarm")
+@test("a local pool that came without Swarm's mark may be claimed again only where swarm=true says that this is a Swarm")
 def replay_null():
     for swarm, texts in (("false", ("overlaps",)), ("true", ())):
         d = ipam("--swarm", swarm)
@@ -486,19 +486,24 @@ def reclaimed():
     wait_for(lambda: held(d) == ["10.5.0.1", "10.5.0.6"], "only what is used is held")
 
 
-@test("without Swarm's mark nothing is reclaimed before the grace is over")
+@test("without Swarm's mark a pool is given again where swarm=true, and nothing in it is touched")
 def not_reclaimed():
     d = ipam("--swarm", "true")
     d.good("GetCapabilities")
-    pool = request_pool(d, "10.5.0.0/28", options="null")["PoolID"]
-    address = request_address(d, pool)
-    other = request_pool(d, "10.6.0.0/28", options=SERIAL)["PoolID"]
-    request_address(d, other)
+    pools = [(request_pool(d, net, options=options)["PoolID"], net, options)
+             for net, options in (("10.5.0.0/28", "null"), ("10.7.0.0/28", {"slice": "1/1"}))]
+    addresses = [request_address(d, pool) for pool, _, _ in pools]
+    marked = request_pool(d, "10.6.0.0/28", options=SERIAL)["PoolID"]
+    request_address(d, marked)
     d.good("GetCapabilities")
-    request_pool(d, "10.5.0.0/28", options="null")
+    for _, net, options in pools:
+        request_pool(d, net, options=options)
+        request_pool(d, net, options=options, bad=("overlaps",))
     request_pool(d, "10.6.0.0/28", options=SERIAL)
-    wait_for(lambda: held(d) == [address.split("/")[0]], "the sweep has been by")
-    need(address not in take_all(d, pool), "%s was given away" % address)
+    wait_for(lambda: held(d) == sorted(a.split("/")[0] for a in addresses), "the sweep has been by")
+    for (pool, _, _), address in zip(pools, addresses):
+        need(address not in take_all(d, pool), "%s was given away" % address)
+    request_pool(d, "10.5.0.0/24", options=SERIAL, bad=("overlaps",))
 
 
 # ---- slices, and IPv6 made of IPv4 ----
