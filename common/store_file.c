@@ -342,16 +342,36 @@ static bool follows(const struct log *log)
 	return has_salts(log) && is_equal(frame_sums(log), stored_sums(log->frame + FRAME_SUMS));
 }
 
+/* Is the log nothing but the zeros with which the store stretches it before work? Return: 1 yes; 0 no;
+ * negative errno. */
+static int is_unwritten(struct log *log)
+{
+	static const uint8_t zeros[sizeof log->frame];
+	off_t at = 0;
+	ssize_t n;
+
+	while ((n = read_at(log->fd, log->frame, sizeof log->frame, at)) > 0) {
+		if (memcmp(log->frame, zeros, (size_t)n))
+			return 0;
+		at += n;
+	}
+	return n < 0 ? (int)n : 1;
+}
+
 /* Return: 1 there are frames to look at; 0 an empty log; negative errno. */
 static int check_log_header(struct log *log, const char *path, struct dp_error *err)
 {
 	uint8_t h[DP_STORE_LOG_HEADER + 1];
 	ssize_t n = read_at(log->fd, h, sizeof h, 0);
+	int r;
 
 	if (n < 0)
 		return unreadable(err, path);
 	if (n < (ssize_t)sizeof h)
 		return 0; /* no frame yet */
+	r = h[0] ? 0 : is_unwritten(log);
+	if (r != 0)
+		return r < 0 ? unreadable(err, path) : 0;
 	log->word = read_be(h) == LOG_MAGIC ? read_le : read_be;
 	log->sums = add((struct sums){ 0, 0 }, h, LOG_SUMS, log->word);
 	memcpy(log->salts, h + LOG_SALTS, sizeof log->salts);

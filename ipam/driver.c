@@ -676,8 +676,13 @@ static int end_cooling(struct ipam_driver *d, struct ipam_pool *pool, struct dp_
 	struct dp_addr addr;
 	int r = 0;
 
+	/* Times are whole seconds: what was not due a moment ago is not before the next one. */
+	if (ipam_subnet_none_due(subnet) == before)
+		return 0;
 	for (int i = 0; ipam_subnet_n_cooling(subnet) && i < MAX_EXPIRE_PER_REQUEST; i++) {
 		r = ipam_state_oldest_cooling(d->state, subnet, before, &first, &last, &addr, err);
+		if (r == 0 && d->config->cooldown)
+			ipam_subnet_set_none_due(subnet, before);
 		if (r != 1)
 			break;
 		ipam_subnet_drop(subnet, &addr, true);

@@ -49,6 +49,7 @@ struct ipam_subnet {
 	size_t n_pool_slots; /* size of @pools */
 	uint64_t n_held;     /* lease rows that are held */
 	uint64_t n_cooling;  /* lease rows that cool down */
+	int64_t none_due;    /* no lease that cools down was released by this second; 0: unknown */
 	struct ipam_block_list blocks;
 	struct dp_addr latest; /* given to a container; AF_UNSPEC: none since the start */
 };
@@ -452,6 +453,16 @@ void ipam_subnet_revive(struct ipam_subnet *subnet, const struct dp_addr *addr)
 	assert(ipam_subnet_test(subnet, addr) && subnet->n_cooling > 0);
 	subnet->n_cooling--;
 	subnet->n_held++;
+}
+
+int64_t ipam_subnet_none_due(const struct ipam_subnet *subnet)
+{
+	return subnet->none_due;
+}
+
+void ipam_subnet_set_none_due(struct ipam_subnet *subnet, int64_t second)
+{
+	subnet->none_due = second;
 }
 
 void ipam_subnet_drop(struct ipam_subnet *subnet, const struct dp_addr *addr, bool was_cooling)

@@ -97,6 +97,13 @@ void ipam_subnet_rest(struct ipam_subnet *subnet, const struct dp_addr *addr);
 /* ipam_subnet_revive() - a cooling address is held again (the oldest one, when nothing is free). */
 void ipam_subnet_revive(struct ipam_subnet *subnet, const struct dp_addr *addr);
 
+/* ipam_subnet_set_none_due() - what the caller found: of the addresses that cool down none was
+ * released at or before @second (seconds since 1970). Kept for the caller, until it finds more. */
+void ipam_subnet_set_none_due(struct ipam_subnet *subnet, int64_t second);
+
+/* ipam_subnet_none_due() - what ipam_subnet_set_none_due() was told last; 0: nothing yet. */
+int64_t ipam_subnet_none_due(const struct ipam_subnet *subnet);
+
 /**
  * ipam_subnet_drop() - the lease row of @addr goes: the address is free for dynamic picks
  * @was_cooling: what the row said

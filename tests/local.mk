@@ -139,6 +139,7 @@ script_tests = \
 TESTS += $(script_tests)
 
 EXTRA_DIST += $(script_tests) \
+	%D%/bench/instructions %D%/bench/instructions.baseline %D%/bench/plot \
 	%D%/bench/run %D%/bench/scale.py %D%/bench/start-cost.sh \
 	%D%/data \
 	%D%/fuzz/corpus \

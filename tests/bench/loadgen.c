@@ -5,16 +5,18 @@
  * Load for a plugin daemon: N keep-alive clients on its unix socket, each with one request under
  * way at a time, as an engine's are.
  *
- *   loadgen SOCKET SCRIPT CLIENTS SECONDS [RATE]
+ *   loadgen SOCKET SCRIPT CLIENTS SECONDS|ROUNDSx [RATE [SUBNET]]
  *
  * SECONDS 0 means until SIGTERM or SIGINT, after which every client finishes what it has begun. RATE
- * limits the calls a second of all clients together; latencies then mean nothing.
+ * limits the calls a second of all clients together (0: does not); latencies then mean nothing. With
+ * ROUNDSx (500x) every client does the script that often, for counting instructions.
  *
  * SCRIPT is what every client does over and over:
  *
  *   spaces    IpamDriver.GetDefaultAddressSpaces: a call without work
- *   address   RequestAddress, ReleaseAddress, in pool 10.0.0.0/8, which is requested first
- *   fill      RequestAddress, and nothing is given back
+ *   address   RequestAddress, ReleaseAddress, in SUBNET (10.0.0.0/8), which is requested first
+ *   fill      RequestAddress, and nothing is given back, not even the pool
+ *   pair      as address, in the pool that `fill` has left, which is given back at last
  *   info      NetworkDriver.EndpointOperInfo: a call without work
  *   attach    CreateEndpoint, Join, Leave, DeleteEndpoint, on an isolated network made first
  *   pools     the whole life of a pool: requested, gateway, addresses, all given back
@@ -46,7 +48,13 @@ enum { MAX_SAMPLES = 1 << 22 }; /* of a method; of a longer run the last ones ar
 	"Host: plugin.moby.localhost\r\nUser-Agent: Go-http-client/1.1\r\n"      \
 	"Accept: application/vnd.docker.plugins.v1.2+json\r\nContent-Length: %zu\r\n\r\n%s"
 
-#define POOL    "local/10.0.0.0/8"
+/* What stands for SUBNET is filled in. */
+#define SUBNET "SUBNET"
+#define REQUEST_POOL                                                              \
+	"{\"AddressSpace\":\"local\",\"Pool\":\"" SUBNET "\",\"SubPool\":\"\"," \
+	"\"Options\":null,\"V6\":false}\n"
+#define RELEASE_POOL "{\"PoolID\":\"local/" SUBNET "\"}\n"
+
 #define NETWORK "f0000000000000000000000000000000000000000000000000000000000bench"
 
 /* Latencies of one method. */
@@ -99,6 +107,8 @@ static uint64_t now_ns(void)
 
 /* ---- scripts ---- */
 
+static const char *subnet = "10.0.0.0/8";
+
 static void no_body(const struct client *c, char *buf, size_t size)
 {
 	(void)c;
@@ -109,9 +119,11 @@ static void no_body(const struct client *c, char *buf, size_t size)
 static void address_body(const struct client *c, char *buf, size_t size)
 {
 	if (c->step == 0)
-		(void)snprintf(buf, size, "{\"PoolID\":\"" POOL "\",\"Address\":\"\",\"Options\":null}\n");
+		(void)snprintf(buf, size, "{\"PoolID\":\"local/%s\",\"Address\":\"\",\"Options\":null}\n",
+			       subnet);
 	else
-		(void)snprintf(buf, size, "{\"PoolID\":\"" POOL "\",\"Address\":\"%s\"}\n", c->address);
+		(void)snprintf(buf, size, "{\"PoolID\":\"local/%s\",\"Address\":\"%s\"}\n", subnet,
+			       c->address);
 }
 
 static void endpoint_body(const struct client *c, char *buf, size_t size)
@@ -191,14 +203,14 @@ static const struct script scripts[] = {
 	  .body = no_body },
 	{ .name = "address", .methods = { "IpamDriver.RequestAddress", "IpamDriver.ReleaseAddress" },
 	  .n_steps = 2, .body = address_body, .setup_method = "IpamDriver.RequestPool",
-	  .teardown_method = "IpamDriver.ReleasePool", .teardown_body = "{\"PoolID\":\"" POOL "\"}\n",
-	  .setup_body = "{\"AddressSpace\":\"local\",\"Pool\":\"10.0.0.0/8\",\"SubPool\":\"\","
-			"\"Options\":null,\"V6\":false}\n" },
+	  .setup_body = REQUEST_POOL, .teardown_method = "IpamDriver.ReleasePool",
+	  .teardown_body = RELEASE_POOL },
 	{ .name = "fill", .methods = { "IpamDriver.RequestAddress" }, .n_steps = 1,
 	  .body = address_body, .setup_method = "IpamDriver.RequestPool",
-	  .teardown_method = "IpamDriver.ReleasePool", .teardown_body = "{\"PoolID\":\"" POOL "\"}\n",
-	  .setup_body = "{\"AddressSpace\":\"local\",\"Pool\":\"10.0.0.0/8\",\"SubPool\":\"\","
-			"\"Options\":null,\"V6\":false}\n" },
+	  .setup_body = REQUEST_POOL },
+	{ .name = "pair", .methods = { "IpamDriver.RequestAddress", "IpamDriver.ReleaseAddress" },
+	  .n_steps = 2, .body = address_body, .teardown_method = "IpamDriver.ReleasePool",
+	  .teardown_body = RELEASE_POOL },
 	{ .name = "info", .methods = { "NetworkDriver.EndpointOperInfo" }, .n_steps = 1,
 	  .body = endpoint_body },
 	{ .name = "attach",
@@ -285,6 +297,8 @@ static char *receive(struct client *c)
 
 /* ---- the run ---- */
 
+static uint64_t max_rounds = UINT64_MAX; /* of each client */
+
 static volatile sig_atomic_t told_to_stop;
 
 static void on_signal(int number)
@@ -366,8 +380,12 @@ static void print(struct series *s, double seconds)
 static void call_once(const char *path, const char *method, const char *body)
 {
 	struct client c = { .fd = connect_to(path) };
+	const char *gap = strstr(body, SUBNET);
+	char buf[BUF / 2];
 
-	send_request(c.fd, method, body);
+	(void)snprintf(buf, sizeof buf, "%.*s%s%s", gap ? (int)(gap - body) : 0, body,
+		       gap ? subnet : "", gap ? gap + strlen(SUBNET) : body);
+	send_request(c.fd, method, buf);
 	while (!receive(&c))
 		;
 	(void)close(c.fd);
@@ -388,7 +406,7 @@ static void step(const struct script *script, struct client *c, const char *body
 	if (++c->step == script->n_steps) {
 		c->step = 0;
 		c->round++;
-		if (stop) { /* only here, so that nothing is left behind */
+		if (stop || c->round == max_rounds) { /* only here, so that nothing is left behind */
 			(*n_busy)--;
 			return;
 		}
@@ -456,10 +474,11 @@ static void run(const char *path, const struct script *script, unsigned n_client
 int main(int argc, char **argv)
 {
 	const struct script *script = NULL;
-	bool complete = argc == 5 || argc == 6;
+	bool complete = argc >= 5 && argc <= 7;
+	char *unit = NULL;
 	unsigned long n_clients = complete ? strtoul(argv[3], NULL, 10) : 0;
-	double seconds = complete ? strtod(argv[4], NULL) : -1;
-	double rate = argc == 6 ? strtod(argv[5], NULL) : 0;
+	double seconds = complete ? strtod(argv[4], &unit) : -1;
+	double rate = complete && argc > 5 ? strtod(argv[5], NULL) : 0;
 	struct sigaction action = { .sa_handler = on_signal };
 
 	for (size_t i = 0; complete && i < sizeof scripts / sizeof scripts[0]; i++) {
@@ -467,9 +486,15 @@ int main(int argc, char **argv)
 			script = &scripts[i];
 	}
 	if (!script || n_clients < 1 || n_clients > MAX_CLIENTS || seconds < 0) {
-		(void)fprintf(stderr, "usage: loadgen SOCKET spaces|address|fill|info|attach|pools|networks "
-				      "CLIENTS SECONDS [RATE]\n");
+		(void)fprintf(stderr, "usage: loadgen SOCKET spaces|address|fill|pair|info|attach|pools|networks "
+				      "CLIENTS SECONDS|ROUNDSx [RATE [SUBNET]]\n");
 		return 2;
+	}
+	if (argc > 6)
+		subnet = argv[6];
+	if (!strcmp(unit, "x")) {
+		max_rounds = (uint64_t)seconds;
+		seconds = 0;
 	}
 	(void)sigaction(SIGTERM, &action, NULL);
 	(void)sigaction(SIGINT, &action, NULL);

@@ -9,7 +9,7 @@ mapfile -t c_files < <(files 'common/*.c' 'netdriver/*.c' 'ipam/*.c' 'tests/*.c'
 mapfile -t headers < <(files 'common/*.h' 'netdriver/*.h' 'ipam/*.h' 'tests/*.h')
 mapfile -t product < <(files 'common/*.[ch]' 'netdriver/*.[ch]' 'ipam/*.[ch]')
 mapfile -t scripts < <(files 'tests/*.sh' 'bootstrap' 'packaging/quickstart*' 'packaging/*/build' 'tests/run' 'tests/lab/lab' \
-	'tests/lab/run' 'tests/lab/mkroot' 'tests/bench/run')
+	'tests/lab/run' 'tests/lab/mkroot' 'tests/bench/run' 'tests/bench/instructions')
 [ ${#c_files[@]} -gt 20 ] || { echo "Bail out! no sources found in $top_srcdir"; exit 1; }
 
 # code FILE...: the sources without comments and string literals, each line with its place.

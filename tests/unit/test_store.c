@@ -56,8 +56,14 @@ static bool mend_disk(void)
 	return was;
 }
 
+static bool log_finds_no_room; /* what is long fails: no page of SQLite's is */
+
 ssize_t pwrite64(int fd, const void *buf, size_t n, off64_t offset)
 {
+	if (log_finds_no_room && n > 4096) {
+		errno = ENOSPC;
+		return -1;
+	}
 	return disk_fails(false) ? -1 : syscall(SYS_pwrite64, fd, buf, n, offset);
 }
 
@@ -443,6 +449,82 @@ static void a_commit_costs_one_sync_and_none_if_nothing_changed(void **state)
 	dp_store_close(store);
 }
 
+/* Syncing a file that grows costs several times as much as syncing one that does not. */
+static void the_log_does_not_grow_under_work(void **state)
+{
+	struct dp_store *store = open_ok(&v1);
+	char log[sizeof path + 8];
+	struct stat before;
+	struct stat after;
+
+	(void)state;
+	(void)snprintf(log, sizeof log, "%s-wal", path);
+	exec_ok(store, "INSERT INTO fruit VALUES('first', 0)");
+	commit_ok(store);
+	assert_int_equal(stat(log, &before), 0);
+	for (int i = 1; i < 1100; i++) { /* at least a page each: the log is begun anew */
+		char sql[100];
+
+		(void)snprintf(sql, sizeof sql, "INSERT INTO fruit VALUES('n%d', %d)", i, i);
+		exec_ok(store, sql);
+		commit_ok(store);
+	}
+	assert_int_equal(stat(log, &after), 0);
+	assert_int_equal(after.st_size, before.st_size);
+	assert_int_equal(n_fruits(store), 1100);
+	dp_store_close(store);
+	store = open_ok(&v1);
+	assert_int_equal(n_fruits(store), 1100);
+	dp_store_close(store);
+}
+
+static void a_log_that_finds_no_room_keeps_nobody_from_work(void **state)
+{
+	struct dp_store *store;
+
+	(void)state;
+	dp_store_close(open_ok(&v1));
+	store = open_ok(&v1);
+	log_finds_no_room = true;
+	exec_ok(store, "INSERT INTO fruit VALUES('pear', 3)");
+	commit_ok(store);
+	log_finds_no_room = false;
+	assert_int_equal(n_fruits(store), 1);
+	dp_store_close(store);
+}
+
+/* Writes one byte of @value into a log of zeros, as one who is killed before any work leaves it. */
+static void leave_log_of_zeros(off_t at, char value)
+{
+	char log[sizeof path + 8];
+	int fd;
+
+	dp_store_close(open_ok(&v1));
+	(void)snprintf(log, sizeof log, "%s-wal", path);
+	fd = open(log, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(ftruncate(fd, 4 << 20), 0);
+	assert_int_equal(syscall(SYS_pwrite64, fd, &value, 1, at), 1);
+	assert_int_equal(close(fd), 0);
+}
+
+static void a_log_that_was_never_written_is_empty(void **state)
+{
+	(void)state;
+	leave_log_of_zeros(0, 0);
+	dp_store_close(open_ok(&v1));
+}
+
+static void a_log_that_has_lost_its_header_is_refused(void **state)
+{
+	struct dp_error err = DP_ERROR_INIT;
+
+	(void)state;
+	leave_log_of_zeros(100000, 1);
+	assert_int_equal(open_fails(&v1, &err), -EUCLEAN);
+}
+
 /* ---- statements ---- */
 
 static void wrong_sql_is_refused_with_its_text(void **state)
@@ -772,6 +854,10 @@ int main(void)
 		TEST(what_is_rolled_back_is_gone),
 		TEST(what_is_not_committed_is_gone_after_closing),
 		TEST(a_commit_costs_one_sync_and_none_if_nothing_changed),
+		TEST(the_log_does_not_grow_under_work),
+		TEST(a_log_that_finds_no_room_keeps_nobody_from_work),
+		TEST(a_log_that_was_never_written_is_empty),
+		TEST(a_log_that_has_lost_its_header_is_refused),
 		TEST(wrong_sql_is_refused_with_its_text),
 		TEST(values_come_back_as_they_were_bound),
 		TEST(a_parameter_that_does_not_exist_fails_the_statement),
