@@ -7,7 +7,8 @@ import json
 import subprocess
 import time
 
-from harness import GATEWAY, Daemon, equal, main, need, release_address, request_address, request_pool, test
+from harness import (GATEWAY, Daemon, equal, main, need, release_address, request_address, request_pool, test,
+                     write_checksums)
 
 NAME = "com.docker.network.endpoint.name"
 MAC = "com.docker.network.endpoint.macaddress"
@@ -291,6 +292,7 @@ def check():
     db.execute("UPDATE lease SET address = '10.0.0.9', lower = lower + 7 WHERE address = '10.0.0.2'")
     db.commit()
     db.close()
+    write_checksums(d.database())
     d.start()
     findings = [row["Finding"] for row in as_json(d, "check")]
     need(any("10.0.0.9 has a lease, but its bit is clear" in f for f in findings) and
