@@ -3,6 +3,7 @@ common_libcommon_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(MHD_CFLAGS) $(SQLIT
 	$(SECCOMP_CFLAGS)
 common_libcommon_a_SOURCES = \
 	common/access.c common/access.h \
+	common/archive.c common/archive.h \
 	common/cleanup.h \
 	common/client.c common/client.h \
 	common/command.c common/command.h \

@@ -18,6 +18,7 @@
 #include <strings.h>
 #include <time.h>
 
+#include "common/archive.h"
 #include "common/command.h"
 #include "common/log.h"
 #include "common/parse.h"
@@ -1076,6 +1077,30 @@ static const char *const one_pool[] = { "pool", NULL };
 static const char *const pool_and_range[] = { "pool", "range", NULL };
 static const char *const from_and_to[] = { "address", "to", NULL };
 
+/* ---- state as JSON, without the daemon ---- */
+
+static const struct dp_archive archive = {
+	.format = "myipamplugin",
+	.file = "myipamplugin.db",
+	.schema = &ipam_state_schema,
+	.check = ipam_state_check,
+};
+
+static int run_export(const void *config, const json_t *args, struct dp_error *err)
+{
+	const struct ipam_config *c = config;
+
+	(void)args;
+	return dp_archive_export(&archive, c->common.state_dir, stdout, err);
+}
+
+static int run_import(const void *config, const json_t *args, struct dp_error *err)
+{
+	const struct ipam_config *c = config;
+
+	return dp_archive_run_import(&archive, c->common.state_dir, args, err);
+}
+
 const struct dp_command ipam_commands[] = {
 	{ .name = "status", .method = "/Operator.Status", .args = &list_args, .pages = "Pools",
 	  .show = ipam_show_status, .help = "how full each pool is, and when it will be full" },
@@ -1108,5 +1133,10 @@ const struct dp_command ipam_commands[] = {
 	{ .name = "move", .method = "/Operator.Move", .args = &move_args, .operands = from_and_to,
 	  .show = ipam_show_said,
 	  .help = "give a container another address when it is started again" },
+	{ .name = "export", .run = run_export,
+	  .help = "the whole state as JSON, with the daemon stopped" },
+	{ .name = "import", .run = run_import, .args = &dp_archive_import_schema,
+	  .operands = dp_archive_import_operands,
+	  .help = "make the state what an export says, with the daemon stopped" },
 	{ .name = NULL },
 };

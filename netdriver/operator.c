@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/archive.h"
 #include "common/command.h"
 #include "common/parse.h"
 #include "netdriver/driver_internal.h"
@@ -308,6 +309,30 @@ const struct dp_route ndrv_operator_routes[] = {
 	{ .path = NULL },
 };
 
+/* ---- state as JSON, without the daemon ---- */
+
+static const struct dp_archive archive = {
+	.format = "mynetworkplugin",
+	.file = "mynetworkplugin.db",
+	.schema = &ndrv_state_schema,
+	.check = ndrv_store_check,
+};
+
+static int run_export(const void *config, const json_t *args, struct dp_error *err)
+{
+	const struct ndrv_config *c = config;
+
+	(void)args;
+	return dp_archive_export(&archive, c->common.state_dir, stdout, err);
+}
+
+static int run_import(const void *config, const json_t *args, struct dp_error *err)
+{
+	const struct ndrv_config *c = config;
+
+	return dp_archive_run_import(&archive, c->common.state_dir, args, err);
+}
+
 const struct dp_command ndrv_commands[] = {
 	{ .name = "reconcile", .method = "/Operator.Reconcile", .show = show_reconcile,
 	  .help = "compare the host with the records now, and mend what differs" },
@@ -316,5 +341,10 @@ const struct dp_command ndrv_commands[] = {
 	{ .name = "endpoints", .method = "/Operator.Endpoints", .args = &endpoints_args,
 	  .pages = "Endpoints", .show = show_endpoints,
 	  .help = "which container's link is where" },
+	{ .name = "export", .run = run_export,
+	  .help = "the whole state as JSON, with the daemon stopped" },
+	{ .name = "import", .run = run_import, .args = &dp_archive_import_schema,
+	  .operands = dp_archive_import_operands,
+	  .help = "make the state what an export says, with the daemon stopped" },
 	{ .name = NULL },
 };
