@@ -58,7 +58,7 @@ netns_support = %D%/support/netns.c %D%/support/netns.h
 %C%_netns_test_faults_CFLAGS = $(AM_CFLAGS) $(LIBNL_CFLAGS) $(LIBMNL_CFLAGS)
 %C%_netns_test_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=mnl_socket_sendto -Wl,--wrap=mnl_socket_recvfrom \
 	-Wl,--wrap=nl_send_auto -Wl,--wrap=dp_http_method -Wl,--wrap=dp_http_path \
-	-Wl,--wrap=dp_http_body -Wl,--wrap=dp_http_respond
+	-Wl,--wrap=dp_http_body -Wl,--wrap=dp_http_respond -Wl,--wrap=dp_http_on_end
 %C%_netns_test_firewall_SOURCES = %D%/netns/test_firewall.c $(netns_support)
 %C%_netns_test_rtnl_SOURCES = %D%/netns/test_rtnl.c $(netns_support)
 %C%_netns_test_rtnl_vlan_SOURCES = %D%/netns/test_rtnl_vlan.c $(netns_support)

@@ -141,12 +141,21 @@ struct dp_http_request {
 	bool answered;
 	bool refused;
 	char err[512];
+	void (*end)(void *ctx, bool lost);
+	void *end_ctx;
 };
 
 const char *__wrap_dp_http_method(const struct dp_http_request *req);
 const char *__wrap_dp_http_path(const struct dp_http_request *req);
 const char *__wrap_dp_http_body(const struct dp_http_request *req, size_t *ret_size);
 void __wrap_dp_http_respond(struct dp_http_request *req, unsigned status, char *body);
+void __wrap_dp_http_on_end(struct dp_http_request *req, void (*fn)(void *ctx, bool lost), void *ctx);
+
+void __wrap_dp_http_on_end(struct dp_http_request *req, void (*fn)(void *ctx, bool lost), void *ctx)
+{
+	req->end = fn;
+	req->end_ctx = ctx;
+}
 
 const char *__wrap_dp_http_method(const struct dp_http_request *req)
 {
@@ -227,6 +236,8 @@ static struct dp_http_request call(const char *method, const char *body)
 	dp_rpc_on_request(rpc, &req);
 	while (!req.answered)
 		(void)dp_turn_run(turn);
+	if (req.end)
+		req.end(req.end_ctx, false); /* delivered */
 	return req;
 }
 
