@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # hosts: 1
-# engines: bookworm sid
+# engines: sid
 # attach=direct: on engines that have the container's namespace at Join the link is made in there, on others it is moved;
 # either way containers get what they should.
 # shellcheck shell=bash source=tests/lab/lib.sh disable=SC2016,SC2119,SC2317

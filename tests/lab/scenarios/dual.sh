@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # hosts: 2
+# engines: bookworm
 # A dual-stack service of a Swarm: every task has an IPv6 address of its own, made of its IPv4 address.
 # shellcheck shell=bash source=tests/lab/lib.sh disable=SC2016,SC2119,SC2317
 . /lab/lib.sh

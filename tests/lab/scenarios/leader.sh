@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # hosts: 3
+# engines: sid
 # Three managers, global scope: whoever leads is killed, stopped, paused and demoted, while services and containers come and go.
 # shellcheck shell=bash source=tests/lab/lib.sh disable=SC2016,SC2119,SC2317
 . /lab/lib.sh

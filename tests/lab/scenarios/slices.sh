@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # hosts: 2
+# engines: bookworm
 # Local scope in a Swarm: each node has its own slice of one subnet by a config-only network, and no address is given twice.
 # shellcheck shell=bash source=tests/lab/lib.sh disable=SC2016,SC2119,SC2317
 . /lab/lib.sh
