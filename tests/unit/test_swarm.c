@@ -216,6 +216,7 @@ static void release_pool(int host, const char *space, int subnet)
 		  &err);
 }
 
+/* Does a container or service hold @addr there? Not the gateway of an earlier network. */
 static bool on_books(int host, enum ipam_book book, int n, const char *addr)
 {
 	struct ipam_driver *d = w.hosts[host].daemon;
@@ -225,7 +226,8 @@ static bool on_books(int host, enum ipam_book book, int n, const char *addr)
 	struct dp_addr a = addr_of(addr);
 	struct ipam_lease lease;
 
-	return s && ipam_state_get_lease(d->state, s, &a, &lease, &err) == 1 && !lease.is_cooling;
+	return s && ipam_state_get_lease(d->state, s, &a, &lease, &err) == 1 && !lease.is_cooling &&
+	       !lease.is_gateway;
 }
 
 /* Who lives at @addr in network @n? */
