@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # hosts: 1
-# engines: bookworm sid
+# engines: sid
 # Addresses that the engine loses come back: that of a container which could not get its second one, those of containers
 # removed while the IPAM daemon was away. Those of living containers, routers and printers stay.
 # shellcheck shell=bash source=tests/lab/lib.sh disable=SC2016,SC2119,SC2317

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # hosts: 1
+# engines: trixie
 # The daemons as managed plugins, through their whole life: create, set, enable, use, disable, upgrade, rm.
 # shellcheck shell=bash source=tests/lab/lib.sh disable=SC2016,SC2119,SC2317
 . /lab/lib.sh

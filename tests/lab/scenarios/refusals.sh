@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # hosts: 1
+# engines: trixie
 # What cannot work is refused when the network is created, in words that help, and leaves the host as it was.
 # shellcheck shell=bash source=tests/lab/lib.sh disable=SC2016,SC2119,SC2317
 . /lab/lib.sh

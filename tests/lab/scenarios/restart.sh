@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # hosts: 1
+# engines: trixie
 # Daemons killed, links deleted under them, the engine killed, the host rebooted: running containers notice nothing
 # that can be avoided, and all comes back.
 # shellcheck shell=bash source=tests/lab/lib.sh disable=SC2016,SC2119,SC2317

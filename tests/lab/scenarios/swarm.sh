@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # hosts: 2
+# engines: trixie
 # A Swarm of two hosts with both managed plugins in global scope: a service of four on a VLAN, scaled up and down.
 # shellcheck shell=bash source=tests/lab/lib.sh disable=SC2016,SC2119,SC2317
 . /lab/lib.sh

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # hosts: 2
+# engines: trixie
 # Two ordinary Docker hosts whose engine drops forwarded traffic, VLANs 100 and 200 on one trunk, two containers a host
 # and VLAN: who is on one VLAN reaches all of it, who is on the other reaches none of it.
 # shellcheck shell=bash source=tests/lab/lib.sh disable=SC2016,SC2119,SC2317
