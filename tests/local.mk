@@ -147,6 +147,7 @@ EXTRA_DIST += $(script_tests) \
 	%D%/lab \
 	%D%/run \
 	%D%/support/failalloc.h \
+	%D%/support/fakehttp.h \
 	%D%/support/random.h \
 	%D%/support/tap.sh \
 	%D%/support/tempdir.h \

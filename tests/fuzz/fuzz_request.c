@@ -19,54 +19,16 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "common/http.h"
 #include "common/log.h"
 #include "common/rpc.h"
 #include "ipam/driver.h"
 #include "netdriver/driver.h"
 #include "netdriver/options.h"
+#include "tests/support/fakehttp.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* ---- in place of http.c ---- */
-
-const char *__wrap_dp_http_method(const struct dp_http_request *req);
-const char *__wrap_dp_http_path(const struct dp_http_request *req);
-const char *__wrap_dp_http_body(const struct dp_http_request *req, size_t *ret_size);
-void __wrap_dp_http_respond(struct dp_http_request *req, unsigned status, char *body);
-void __wrap_dp_http_on_end(struct dp_http_request *req, void (*fn)(void *ctx, bool lost), void *ctx);
-
-struct dp_http_request {
-	const char *path;
-	const char *body;
-	size_t size;
-	bool answered;
-	void (*end)(void *ctx, bool lost);
-	void *end_ctx;
-};
-
-void __wrap_dp_http_on_end(struct dp_http_request *req, void (*fn)(void *ctx, bool lost), void *ctx)
-{
-	req->end = fn;
-	req->end_ctx = ctx;
-}
-
-const char *__wrap_dp_http_method(const struct dp_http_request *req)
-{
-	(void)req;
-	return "POST";
-}
-
-const char *__wrap_dp_http_path(const struct dp_http_request *req)
-{
-	return req->path;
-}
-
-const char *__wrap_dp_http_body(const struct dp_http_request *req, size_t *ret_size)
-{
-	*ret_size = req->size;
-	return req->body;
-}
 
 void __wrap_dp_http_respond(struct dp_http_request *req, unsigned status, char *body)
 {

@@ -20,9 +20,9 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "common/http.h"
 #include "common/log.h"
 #include "netdriver/driver_internal.h"
+#include "tests/support/fakehttp.h"
 #include "tests/support/netns.h"
 #include "tests/support/tempdir.h"
 #include "tests/support/unit.h"
@@ -135,45 +135,6 @@ static bool mend_kernel(void)
 
 /* ---- in place of http.c ---- */
 
-struct dp_http_request {
-	const char *path;
-	const char *body;
-	bool answered;
-	bool refused;
-	char err[512];
-	void (*end)(void *ctx, bool lost);
-	void *end_ctx;
-};
-
-const char *__wrap_dp_http_method(const struct dp_http_request *req);
-const char *__wrap_dp_http_path(const struct dp_http_request *req);
-const char *__wrap_dp_http_body(const struct dp_http_request *req, size_t *ret_size);
-void __wrap_dp_http_respond(struct dp_http_request *req, unsigned status, char *body);
-void __wrap_dp_http_on_end(struct dp_http_request *req, void (*fn)(void *ctx, bool lost), void *ctx);
-
-void __wrap_dp_http_on_end(struct dp_http_request *req, void (*fn)(void *ctx, bool lost), void *ctx)
-{
-	req->end = fn;
-	req->end_ctx = ctx;
-}
-
-const char *__wrap_dp_http_method(const struct dp_http_request *req)
-{
-	(void)req;
-	return "POST";
-}
-
-const char *__wrap_dp_http_path(const struct dp_http_request *req)
-{
-	return req->path;
-}
-
-const char *__wrap_dp_http_body(const struct dp_http_request *req, size_t *ret_size)
-{
-	*ret_size = strlen(req->body);
-	return req->body;
-}
-
 void __wrap_dp_http_respond(struct dp_http_request *req, unsigned status, char *body)
 {
 	json_auto_t *reply = json_loads(body, 0, NULL);
@@ -228,7 +189,7 @@ static void stop_daemon(void)
 
 static struct dp_http_request call(const char *method, const char *body)
 {
-	struct dp_http_request req = { .body = body };
+	struct dp_http_request req = { .body = body, .size = strlen(body) };
 	char path[64];
 
 	(void)snprintf(path, sizeof path, "/NetworkDriver.%s", method);
