@@ -162,6 +162,12 @@ class Gone(Exception):
     """The connection ended without an answer."""
 
 
+def has_sanitizers(kind):
+    """Is the daemon built with them?"""
+    return "asan" in subprocess.run(["ldd", os.path.join(BUILD, PROGRAMS[kind])], capture_output=True, text=True,
+                                    check=False).stdout
+
+
 class Connection:
     """One keep-alive connection."""
 

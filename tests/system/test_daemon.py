@@ -13,8 +13,8 @@ import stat
 import subprocess
 import time
 
-from harness import (BUILD, PROGRAMS, Connection, Daemon, Gone, equal, error_of, hex_id, main, need, network_request,
-                     request_address, request_pool, scratch, set_forwarding, test, write_checksums)
+from harness import (BUILD, PROGRAMS, Connection, Daemon, Gone, equal, error_of, has_sanitizers, hex_id, main, need,
+                     network_request, request_address, request_pool, scratch, set_forwarding, test, write_checksums)
 
 KINDS = ("ipam", "net")
 
@@ -31,11 +31,6 @@ def both(sentence):
 def daemon(kind, **kw):
     args = kw.pop("args", []) + (["--firewall", "off"] if kind == "net" else [])
     return Daemon(kind, args=args, **kw)
-
-
-def has_sanitizers(kind):
-    return "asan" in subprocess.run(["ldd", os.path.join(BUILD, PROGRAMS[kind])], capture_output=True, text=True,
-                                    check=False).stdout
 
 
 def fill(d):

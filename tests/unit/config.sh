@@ -50,7 +50,7 @@ started() {
 	shift
 	"$@" >"$dir/log" 2>&1 </dev/null &
 	pid=$!
-	for _ in $(seq 200); do
+	for _ in $(seq 1200); do # a bound: a busy disk takes its time
 		grep -q 'is ready' "$dir/log" && break
 		kill -0 $pid 2>/dev/null || break
 		sleep 0.05
