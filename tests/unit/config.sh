@@ -48,6 +48,7 @@ precedence() {
 started() {
 	local socket=$1 status=0 pid
 	shift
+	: >"$dir/log" # or the last one's word that it was ready is taken for this one's
 	"$@" >"$dir/log" 2>&1 </dev/null &
 	pid=$!
 	for _ in $(seq 1200); do # a bound: a busy disk takes its time
