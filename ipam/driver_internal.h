@@ -3,8 +3,8 @@
 #define DP_IPAM_DRIVER_INTERNAL_H
 
 /*
- * What the daemon's own files share: the one object behind all requests. driver.c answers the
- * engine; other files answer operators and the network driver.
+ * What the daemon's own files share: the one object behind all requests. driver.c and address.c answer
+ * the engine; other files answer operators and the network driver.
  *
  * Rule for all of them: a handler begins with ipam_driver_ready(), changes the model and writes
  * rows through state.h; a write that fails goes through ipam_driver_spoil(), which fails the turn.
@@ -13,6 +13,13 @@
 #include "common/loop.h"
 #include "ipam/driver.h"
 #include "ipam/state.h"
+
+/* What engines put beside --ipam-opt, and into the options of addresses. */
+#define OPT_REQUEST_TYPE "RequestAddressType"
+#define OPT_GATEWAY      "com.docker.network.gateway"
+#define OPT_MAC          "com.docker.network.endpoint.macaddress"
+#define OPT_NAME         "com.docker.network.endpoint.name"
+#define OPT_SERIAL       "com.docker.network.ipam.serial"
 
 struct ipam_pool_list {
 	struct ipam_default_pool *items;
@@ -80,11 +87,6 @@ DP_NODISCARD int ipam_driver_check_options(const struct dp_prefix *prefix,
 /* ipam_driver_start_upkeep() - have the minute's work done from now on. */
 void ipam_driver_start_upkeep(struct ipam_driver *d);
 
-/* ipam_driver_end_lease() - the last user of @addr, which is held, is gone. Return: of the store. */
-DP_NODISCARD int ipam_driver_end_lease(struct ipam_driver *d, struct ipam_pool *pool,
-				       const struct dp_addr *addr, const struct ipam_lease *lease,
-				       struct dp_error *err);
-
 /* ipam_driver_untouch() - @pool is about to go. */
 void ipam_driver_untouch(struct ipam_driver *d, const struct ipam_pool *pool);
 
@@ -92,7 +94,32 @@ void ipam_driver_untouch(struct ipam_driver *d, const struct ipam_pool *pool);
  * memory is what the disk says. Return: as a flush. */
 DP_NODISCARD int ipam_driver_settle(struct ipam_driver *d, struct dp_error *err);
 
-/* ---- addresses; all but the last are parts of a request, and spoil the turn where a write fails ---- */
+/* ipam_driver_drop_pool() - @pool goes, with every address in it. Return: 0; negative errno of the store,
+ * not spoilt yet. */
+DP_NODISCARD int ipam_driver_drop_pool(struct ipam_driver *d, struct ipam_pool *pool,
+				       struct dp_error *err);
+
+/* ---- config.c ---- */
+
+/* ipam_driver_parse_lists() - the pool lists of d->config. Return: 0; -EINVAL with the key in @err; free
+ * them in any case. */
+DP_NODISCARD int ipam_driver_parse_lists(struct ipam_driver *d, struct dp_error *err);
+void ipam_driver_free_lists(struct ipam_driver *d);
+
+/* ---- address.c; all that returns an error is part of a request, and spoils the turn where a write fails ---- */
+
+/* The engine's methods, which driver.c's table names. */
+struct ipam_address_request {
+	const char *pool_id;
+	const char *address;
+	json_t *options;
+};
+
+extern const struct dp_schema ipam_address_schema; /* fills the above */
+DP_NODISCARD int ipam_on_request_address(void *ctx, struct dp_call *call, const void *req,
+					 struct dp_error *err);
+DP_NODISCARD int ipam_on_release_address(void *ctx, struct dp_call *call, const void *req,
+					 struct dp_error *err);
 
 /* ipam_driver_pick() - take a free address for a container. Return: as ipam_pool_pick(). */
 DP_NODISCARD int ipam_driver_pick(struct ipam_driver *d, struct ipam_pool *pool,
@@ -115,15 +142,15 @@ DP_NODISCARD int ipam_driver_reclaim(struct ipam_driver *d, struct ipam_pool *po
 DP_NODISCARD int ipam_driver_set_aside(struct ipam_driver *d, struct ipam_pool *pool,
 				       const struct dp_addr *addr, struct dp_error *err);
 
+/* ipam_driver_end_lease() - the last user of @addr, which is held, is gone. Return: of the store. */
+DP_NODISCARD int ipam_driver_end_lease(struct ipam_driver *d, struct ipam_pool *pool,
+				       const struct dp_addr *addr, const struct ipam_lease *lease,
+				       struct dp_error *err);
+
 /* ipam_driver_reply_address() - the answer to RequestAddress. */
 void ipam_driver_reply_address(struct dp_call *call, const struct dp_prefix *addr);
 
 /* ipam_driver_probed() - the pools with probe=, as a new array of texts; NULL if memory ran out. */
 json_t *ipam_driver_probed(const struct ipam_driver *d);
-
-/* ipam_driver_drop_pool() - @pool goes, with every address in it. Return: 0; negative errno of the store,
- * not spoilt yet. */
-DP_NODISCARD int ipam_driver_drop_pool(struct ipam_driver *d, struct ipam_pool *pool,
-				       struct dp_error *err);
 
 #endif

@@ -1,8 +1,10 @@
 noinst_LIBRARIES += ipam/libipam.a
 ipam_libipam_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 ipam_libipam_a_SOURCES = \
+	ipam/address.c \
 	ipam/bitmap.c ipam/bitmap.h \
 	ipam/block.c ipam/block.h \
+	ipam/config.c \
 	ipam/derive.c ipam/derive.h \
 	ipam/driver.c ipam/driver.h ipam/driver_internal.h \
 	ipam/generation.c ipam/generation.h \
