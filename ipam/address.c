@@ -20,11 +20,13 @@ enum { MAX_EXPIRE_PER_REQUEST = 16 }; /* rows; bounds the work a request does fo
 
 const struct dp_schema ipam_address_schema = {
 	.n_fields = 3,
-	.fields = (const struct dp_field[3]){
-		DP_STR(struct ipam_address_request, pool_id, "PoolID"),
-		DP_STR(struct ipam_address_request, address, "Address", .max = DP_PREFIX_STRLEN),
-		DP_OBJ(struct ipam_address_request, options, "Options"),
-	},
+	.fields =
+		(const struct dp_field[3]){
+			DP_STR(struct ipam_address_request, pool_id, "PoolID"),
+			DP_STR(struct ipam_address_request, address, "Address",
+			       .max = DP_PREFIX_STRLEN),
+			DP_OBJ(struct ipam_address_request, options, "Options"),
+		},
 };
 
 static const char *option(const json_t *options, const char *key)
@@ -119,8 +121,8 @@ static int pick(struct ipam_driver *d, struct ipam_pool *pool, const json_t *opt
 	int r = end_cooling(d, pool, err);
 
 	if (r == 0 && !is_gateway)
-		r = ipam_known_pick(d, pool, option(options, OPT_NAME), option(options, OPT_MAC), ret_addr,
-				    err);
+		r = ipam_known_pick(d, pool, option(options, OPT_NAME), option(options, OPT_MAC),
+				    ret_addr, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
 	aim(d, pool);
@@ -161,14 +163,16 @@ static int claim(struct ipam_driver *d, struct ipam_pool *pool, const struct dp_
 	}
 	/* A Swarm that asks again for what it holds is older than what operators say. */
 	if (!is_gateway && !claim.may_replay && (r == 0 || lease.is_cooling) &&
-	    ipam_known_check(pool, addr, option(options, OPT_NAME), option(options, OPT_MAC), err) < 0)
+	    ipam_known_check(pool, addr, option(options, OPT_NAME), option(options, OPT_MAC), err) <
+		    0)
 		return err->code;
 	claim.lease = r == 1 ? &lease : NULL;
 	*ret_write = true;
 	r = ipam_pool_claim(pool, &claim, &result, err);
 	*ret_is_new = r == 0 && result != IPAM_CLAIM_CONFIRMED;
 	if (r == 0 && result == IPAM_CLAIM_CONFIRMED && is_gateway && lease.is_gateway)
-		r = ipam_driver_spoil(d, ipam_generation_gateway(d, pool, lease.generation, err), err);
+		r = ipam_driver_spoil(d, ipam_generation_gateway(d, pool, lease.generation, err),
+				      err);
 	return r;
 }
 
@@ -202,12 +206,14 @@ void ipam_driver_reply_address(struct dp_call *call, const struct dp_prefix *add
 {
 	char text[DP_PREFIX_STRLEN];
 
-	dp_call_reply(call, json_pack("{s:s, s:{}}", "Address", dp_prefix_format(addr, text), "Data"));
+	dp_call_reply(call,
+		      json_pack("{s:s, s:{}}", "Address", dp_prefix_format(addr, text), "Data"));
 }
 
 /* The pool and address that a request means; AF_UNSPEC: any address. */
-static int wanted_address(struct ipam_driver *d, const struct ipam_address_request *rq, bool is_gateway,
-			  struct ipam_pool **pool, struct dp_addr *ret_addr, struct dp_error *err)
+static int wanted_address(struct ipam_driver *d, const struct ipam_address_request *rq,
+			  bool is_gateway, struct ipam_pool **pool, struct dp_addr *ret_addr,
+			  struct dp_error *err)
 {
 	*ret_addr = (struct dp_addr){ .family = AF_UNSPEC };
 	if (rq->address && *rq->address && dp_addr_parse(rq->address, ret_addr) < 0)
@@ -238,7 +244,8 @@ int ipam_on_request_address(void *ctx, struct dp_call *call, const void *req, st
 	if (r < 0)
 		return r;
 	if (ipam_pool_life(pool)->released_at)
-		return dp_error_set(err, DP_ERR_NOT_FOUND, -ENOENT, "pool %s was released", rq->pool_id);
+		return dp_error_set(err, DP_ERR_NOT_FOUND, -ENOENT, "pool %s was released",
+				    rq->pool_id);
 	r = ipam_generation_heard(d, pool, err);
 	if (r == 0)
 		r = wanted_address(d, rq, is_gateway, &pool, &addr, err);
@@ -291,7 +298,8 @@ int ipam_driver_end_lease(struct ipam_driver *d, struct ipam_pool *pool, const s
 	}
 	ipam_subnet_rest(subnet, addr);
 	return ipam_state_rest_lease(d->state, subnet, addr,
-				     wall_clock() + (int64_t)rest - (int64_t)d->config->cooldown, err);
+				     wall_clock() + (int64_t)rest - (int64_t)d->config->cooldown,
+				     err);
 }
 
 static int release(struct ipam_driver *d, struct ipam_pool *pool, const struct dp_addr *addr,
@@ -339,9 +347,10 @@ static int believe_release(struct ipam_driver *d, const struct ipam_subnet *subn
 		r = ipam_state_drop_reclaimed(d->state, subnet, addr, err);
 		return r < 0 ? r : 1;
 	}
-	dp_log_notice("address %s was reclaimed before: if this release is its present holder's, it "
-		      "will be reclaimed again",
-		      dp_addr_format(addr, text));
+	dp_log_notice(
+		"address %s was reclaimed before: if this release is its present holder's, it "
+		"will be reclaimed again",
+		dp_addr_format(addr, text));
 	return ipam_state_put_reclaimed(d->state, subnet, addr, true, err);
 }
 
@@ -384,8 +393,8 @@ json_t *ipam_driver_probed(const struct ipam_driver *d)
 		for (size_t k = 0; k < ipam_subnet_n_pools(s); k++)
 			probed = probed || ipam_pool_probe_ms(ipam_subnet_pool(s, k));
 		if (probed)
-			(void)json_array_append_new(list, json_string(dp_prefix_format(
-								  ipam_subnet_prefix(s), text)));
+			(void)json_array_append_new(
+				list, json_string(dp_prefix_format(ipam_subnet_prefix(s), text)));
 	}
 	return list;
 }

@@ -69,28 +69,29 @@ const struct dp_schema ipam_option_schema = {
 	.refuse_unknown = true,
 	.ignore = engine_options, /* Swarm leaves its own keys in the map */
 	.n_fields = 6,
-	.fields = (const struct dp_field[6]){
-		DP_STR(struct ipam_pool_options, slice, "slice", .min = 1, .max = 24,
-		       .help = "this host's part of the subnet or ip-range for addresses that nobody "
-			       "names: 2/8 is the second eighth"),
-		DP_STR(struct ipam_pool_options, v6_from, "v6-from", .min = 1,
-		       .max = DP_PREFIX_STRLEN,
-		       .help = "the network's IPv4 subnet: IPv6 addresses that nobody names are made of "
-			       "the container's IPv4 address"),
-		DP_STR(struct ipam_pool_options, tenant, "tenant", .min = 1,
-		       .max = IPAM_TENANT_SIZE - 1,
-		       .help = "a book of its own: subnets of different tenants may overlap"),
-		DP_STR(struct ipam_pool_options, probe, "probe", .min = 1, .max = 16,
-		       .help = "time for which the network is asked whether an address is in use before "
-			       "a container gets it, such as `200ms`; default 0: it is not asked"),
-		DP_STR(struct ipam_pool_options, exclude, "exclude", .min = 1,
-		       .help = "addresses that are somebody else's: "
-			       "`10.0.0.1-10.0.0.20,10.0.0.99,10.0.0.64/28`"),
-		DP_STR(struct ipam_pool_options, strategy, "strategy",
-		       .choices = ipam_strategy_names,
-		       .help = "which free address a container gets: the `next` one (default), the "
-			       "`lowest`, a `random` one, or `sticky`: the one it had before"),
-	},
+	.fields =
+		(const struct dp_field[6]){
+			DP_STR(struct ipam_pool_options, slice, "slice", .min = 1, .max = 24,
+			       .help = "this host's part of the subnet or ip-range for addresses that nobody "
+				       "names: 2/8 is the second eighth"),
+			DP_STR(struct ipam_pool_options, v6_from, "v6-from", .min = 1,
+			       .max = DP_PREFIX_STRLEN,
+			       .help = "the network's IPv4 subnet: IPv6 addresses that nobody names are made of "
+				       "the container's IPv4 address"),
+			DP_STR(struct ipam_pool_options, tenant, "tenant", .min = 1,
+			       .max = IPAM_TENANT_SIZE - 1,
+			       .help = "a book of its own: subnets of different tenants may overlap"),
+			DP_STR(struct ipam_pool_options, probe, "probe", .min = 1, .max = 16,
+			       .help = "time for which the network is asked whether an address is in use before "
+				       "a container gets it, such as `200ms`; default 0: it is not asked"),
+			DP_STR(struct ipam_pool_options, exclude, "exclude", .min = 1,
+			       .help = "addresses that are somebody else's: "
+				       "`10.0.0.1-10.0.0.20,10.0.0.99,10.0.0.64/28`"),
+			DP_STR(struct ipam_pool_options, strategy, "strategy",
+			       .choices = ipam_strategy_names,
+			       .help = "which free address a container gets: the `next` one (default), the "
+				       "`lowest`, a `random` one, or `sticky`: the one it had before"),
+		},
 };
 
 static int parse_list(const char *key, const char *text, int family,
@@ -108,8 +109,8 @@ static int parse_list(const char *key, const char *text, int family,
 		if (ipam_default_pool_parse(w, &items[n], err) < 0)
 			return dp_error_prefix(err, "%s", key);
 		if (items[n].base.addr.family != family)
-			return dp_error_set(err, DP_ERR_INVALID, -EINVAL, "%s: %s is not IPv%d", key, w,
-					    family == AF_INET ? 4 : 6);
+			return dp_error_set(err, DP_ERR_INVALID, -EINVAL, "%s: %s is not IPv%d",
+					    key, w, family == AF_INET ? 4 : 6);
 		n++;
 	}
 	ret_list->items = DP_TAKE_PTR(items);
@@ -127,13 +128,15 @@ void ipam_driver_free_lists(struct ipam_driver *d)
 int ipam_driver_parse_lists(struct ipam_driver *d, struct dp_error *err)
 {
 	const struct ipam_config *c = d->config;
-	int r = parse_list("default-pools", c->default_pools, AF_INET, &d->defaults[IPAM_LOCAL], err);
+	int r = parse_list("default-pools", c->default_pools, AF_INET, &d->defaults[IPAM_LOCAL],
+			   err);
 
 	if (r == 0)
 		r = parse_list("global-default-pools", c->global_default_pools, AF_INET,
 			       &d->defaults[IPAM_GLOBAL], err);
 	if (r == 0)
-		r = parse_list("default-pools-v6", c->default_pools_v6, AF_INET6, &d->defaults_v6, err);
+		r = parse_list("default-pools-v6", c->default_pools_v6, AF_INET6, &d->defaults_v6,
+			       err);
 	return r;
 }
 

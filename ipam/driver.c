@@ -23,7 +23,8 @@
 
 /* ---- life ---- */
 
-int ipam_driver_start(const void *config, struct dp_loop *loop, void **ret_ctx, struct dp_error *err)
+int ipam_driver_start(const void *config, struct dp_loop *loop, void **ret_ctx,
+		      struct dp_error *err)
 {
 	const struct ipam_config *c = config;
 	struct ipam_driver *d = calloc(1, sizeof *d);
@@ -116,7 +117,8 @@ void ipam_driver_reload(void *ctx)
 	d->spoilt = false;
 	d->n_touched = 0;
 	if (ipam_state_load(d->state, &d->space, &err) < 0)
-		dp_log_error("state cannot be read back, refusing requests until it can: %s", err.msg);
+		dp_log_error("state cannot be read back, refusing requests until it can: %s",
+			     err.msg);
 }
 
 int ipam_driver_settle(struct ipam_driver *d, struct dp_error *err)
@@ -166,7 +168,8 @@ void ipam_driver_untouch(struct ipam_driver *d, const struct ipam_pool *pool)
 
 /* ---- capabilities ---- */
 
-static int on_get_capabilities(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+static int on_get_capabilities(void *ctx, struct dp_call *call, const void *req,
+			       struct dp_error *err)
 {
 	struct ipam_driver *d = ctx;
 	int r = ipam_driver_ready(d, err);
@@ -177,8 +180,9 @@ static int on_get_capabilities(void *ctx, struct dp_call *call, const void *req,
 	r = ipam_generation_begin(d, err);
 	/* No replay: what an engine would tell us again we have on disk, and a replay that failed
 	 * would make it release a live pool (moby: libnetwork/network.go, reservePools). */
-	dp_call_reply(call, json_pack("{s:b, s:b}", "RequiresMACAddress",
-				      (int)d->config->requires_mac_address, "RequiresRequestReplay", 0));
+	dp_call_reply(call,
+		      json_pack("{s:b, s:b}", "RequiresMACAddress",
+				(int)d->config->requires_mac_address, "RequiresRequestReplay", 0));
 	return r;
 }
 
@@ -205,21 +209,23 @@ struct request_pool {
 
 static const struct dp_schema request_pool_schema = {
 	.n_fields = 5,
-	.fields = (const struct dp_field[5]){
-		DP_STR(struct request_pool, space, "AddressSpace", .flags = DP_F_REQUIRED, .max = 64),
-		DP_STR(struct request_pool, pool, "Pool", .max = DP_PREFIX_STRLEN),
-		DP_STR(struct request_pool, range, "SubPool", .max = DP_PREFIX_STRLEN),
-		DP_OBJ(struct request_pool, options, "Options"),
-		DP_BOOL(struct request_pool, v6, "V6"),
-	},
+	.fields =
+		(const struct dp_field[5]){
+			DP_STR(struct request_pool, space, "AddressSpace", .flags = DP_F_REQUIRED,
+			       .max = 64),
+			DP_STR(struct request_pool, pool, "Pool", .max = DP_PREFIX_STRLEN),
+			DP_STR(struct request_pool, range, "SubPool", .max = DP_PREFIX_STRLEN),
+			DP_OBJ(struct request_pool, options, "Options"),
+			DP_BOOL(struct request_pool, v6, "V6"),
+		},
 };
 
 static int parse_prefix(const char *what, const char *text, struct dp_prefix *ret_prefix,
 			struct dp_error *err)
 {
 	if (dp_prefix_parse(text, ret_prefix) < 0)
-		return dp_error_set(err, DP_ERR_INVALID, -EINVAL, "%s '%s' is not a CIDR prefix", what,
-				    text);
+		return dp_error_set(err, DP_ERR_INVALID, -EINVAL, "%s '%s' is not a CIDR prefix",
+				    what, text);
 	return 0;
 }
 
@@ -259,7 +265,8 @@ static int prefixes_to_avoid(const struct ipam_driver *d, enum ipam_book book,
 		return dp_error_oom(err);
 	routes->prefixes = p;
 	for (size_t i = 0; i < n_other; i++)
-		p[routes->n_prefixes++] = *ipam_subnet_prefix(ipam_space_subnet(d->space, other, i));
+		p[routes->n_prefixes++] =
+			*ipam_subnet_prefix(ipam_space_subnet(d->space, other, i));
 	return 0;
 }
 
@@ -269,8 +276,9 @@ static int choose_prefix(struct ipam_driver *d, enum ipam_book book, bool v6, un
 	const struct ipam_pool_list *list = v6 ? &d->defaults_v6 : &d->defaults[book];
 	struct ipam_hostroutes avoid = IPAM_HOSTROUTES_INIT;
 	struct ipam_default_pool ula = { .size = 64 };
-	struct ipam_choice choice = { .book = book, .bases = list->items, .n_bases = list->n,
-				      .len = len };
+	struct ipam_choice choice = {
+		.book = book, .bases = list->items, .n_bases = list->n, .len = len
+	};
 	int r = 0;
 
 	if (v6 && !list->n) {
@@ -312,11 +320,12 @@ static int wanted_prefix(struct ipam_driver *d, const struct request_pool *rq, e
 /* @ret_v6_from: family AF_UNSPEC: none */
 static int identify_pool(struct ipam_driver *d, const struct request_pool *rq,
 			 struct ipam_pool_id *ret_id, struct ipam_pool_options *ret_opt,
-			 struct dp_prefix *ret_v6_from,
-			 uint32_t *ret_probe_ms, struct dp_error *err)
+			 struct dp_prefix *ret_v6_from, uint32_t *ret_probe_ms,
+			 struct dp_error *err)
 {
-	struct ipam_pool_options opt = { .tenant = "", .probe = "0", .exclude = "",
-					 .strategy = "next" };
+	struct ipam_pool_options opt = {
+		.tenant = "", .probe = "0", .exclude = "", .strategy = "next"
+	};
 	struct dp_prefix range = { .len = 0 };
 	struct dp_prefix pool;
 	enum ipam_book book;
@@ -410,9 +419,10 @@ struct release_pool {
 
 static const struct dp_schema release_pool_schema = {
 	.n_fields = 1,
-	.fields = (const struct dp_field[1]){
-		DP_STR(struct release_pool, pool_id, "PoolID"),
-	},
+	.fields =
+		(const struct dp_field[1]){
+			DP_STR(struct release_pool, pool_id, "PoolID"),
+		},
 };
 
 /* Gives back every lease taken through @pool, whose subnet stays for the others. */

@@ -12,7 +12,10 @@ ipam_libipam_a_SOURCES = \
 	ipam/join.c ipam/join.h \
 	ipam/known.c ipam/known.h \
 	ipam/ledger.c ipam/ledger.h \
-	ipam/operator.c \
+	ipam/operator.c ipam/operator_internal.h \
+	ipam/operator_change.c \
+	ipam/operator_check.c \
+	ipam/operator_list.c \
 	ipam/operator_show.c ipam/operator_show.h \
 	ipam/peer.c ipam/peer.h \
 	ipam/pool.c ipam/pool.h \
