@@ -3,8 +3,8 @@
 #define DP_NETDRIVER_DRIVER_INTERNAL_H
 
 /*
- * What the daemon's own files share: the one object behind all requests. driver.c answers the
- * engine; reconcile.c keeps host and records together; operator.c answers people, peer.c
+ * What the daemon's own files share: the one object behind all requests. driver.c and
+ * endpoint.c answer the engine; reconcile.c keeps host and records together; operator.c answers people, peer.c
  * the IPAM daemon.
  */
 
@@ -25,20 +25,58 @@ struct ndrv_driver {
 	struct ndrv_state_store *store;
 	struct ndrv_registry *registry; /* NULL after a failed reload, until one succeeds */
 	struct ndrv_host *host;
-	struct dp_timer repair;         /* armed while something is left to be done */
-	uint64_t repair_wait_ms;        /* how long it was armed for last; 0 = all was well */
-	char complaint[600];            /* last warning of a repair */
+	struct dp_timer repair;  /* armed while something is left to be done */
+	uint64_t repair_wait_ms; /* how long it was armed for last; 0 = all was well */
+	char complaint[600];     /* last warning of a repair */
 	struct ndrv_report report;
 	struct ndrv_rtnl_watch *watch;
-	struct ndrv_peer *peer;         /* what is shared with the IPAM daemon */
-	bool heal_pending;              /* an event asked for the repair that is armed */
-	uint64_t heal_wait_ms;          /* how long the last event waited for it */
-	uint64_t healed_ms;             /* when an event was last answered with a repair */
-	bool move_noted;                /* that attach=direct is not possible was logged */
-	bool rules_unsure;              /* the engine may have (re)started: look at the rules again */
-	bool spoilt;                    /* a write of this turn failed */
+	struct ndrv_peer *peer; /* what is shared with the IPAM daemon */
+	bool heal_pending;      /* an event asked for the repair that is armed */
+	uint64_t heal_wait_ms;  /* how long the last event waited for it */
+	uint64_t healed_ms;     /* when an event was last answered with a repair */
+	bool move_noted;        /* that attach=direct is not possible was logged */
+	bool rules_unsure;      /* the engine may have (re)started: look at the rules again */
+	bool spoilt;            /* a write of this turn failed */
 	struct dp_error spoilt_err;
 };
+
+/* ---- driver.c ---- */
+
+/* ndrv_config_is_direct() - may containers' links be made in their namespaces? */
+bool ndrv_config_is_direct(const struct ndrv_config *c);
+
+/* What the steps of a request know: the id of its network or endpoint. */
+/* An id on its way through several steps. */
+struct ndrv_subject {
+	char id[NDRV_ID_SIZE];
+};
+
+/* ndrv_driver_start_steps() - the request goes on with @step, whose data is a struct ndrv_subject with @id.
+ * Return: DP_STEP_AGAIN, for the handler to return; -ENOMEM. */
+DP_NODISCARD int ndrv_driver_start_steps(struct dp_call *call, const char *id, dp_rpc_step step,
+					 struct dp_error *err);
+
+/* ---- endpoint.c: methods that driver.c's table names ---- */
+
+struct ndrv_endpoint_request {
+	const char *network;
+	const char *id;
+	json_t *interface;
+	json_t *options;
+	const char *sandbox;
+};
+
+extern const struct dp_schema ndrv_endpoint_schema; /* fills the above */
+DP_NODISCARD int ndrv_on_create_endpoint(void *ctx, struct dp_call *call, const void *req,
+					 struct dp_error *err);
+DP_NODISCARD int ndrv_on_delete_endpoint(void *ctx, struct dp_call *call, const void *req,
+					 struct dp_error *err);
+DP_NODISCARD int ndrv_on_endpoint_info(void *ctx, struct dp_call *call, const void *req,
+				       struct dp_error *err);
+DP_NODISCARD int ndrv_on_join(void *ctx, struct dp_call *call, const void *req,
+			      struct dp_error *err);
+DP_NODISCARD int ndrv_on_leave(void *ctx, struct dp_call *call, const void *req,
+			       struct dp_error *err);
 
 /* ---- reconcile.c ---- */
 
@@ -81,7 +119,8 @@ DP_NODISCARD int ndrv_driver_take_down(struct ndrv_driver *d, struct ndrv_networ
 
 /* The links are gone: the records follow. */
 int ndrv_driver_forget_network(struct ndrv_driver *d, struct ndrv_network *n, struct dp_error *err);
-int ndrv_driver_forget_endpoint(struct ndrv_driver *d, struct ndrv_endpoint *e, struct dp_error *err);
+int ndrv_driver_forget_endpoint(struct ndrv_driver *d, struct ndrv_endpoint *e,
+				struct dp_error *err);
 
 /* ---- peer.c ---- */
 

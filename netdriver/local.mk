@@ -3,6 +3,7 @@ netdriver_libnetdriver_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(LIBMNL_CFLAGS
 	$(LIBNFTNL_CFLAGS) $(LIBIPTC_CFLAGS)
 netdriver_libnetdriver_a_SOURCES = \
 	netdriver/driver.c netdriver/driver.h netdriver/driver_internal.h \
+	netdriver/endpoint.c \
 	netdriver/firewall.c netdriver/firewall.h netdriver/firewall_internal.h \
 	netdriver/firewall_legacy.c \
 	netdriver/firewall_nft.c \
