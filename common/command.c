@@ -258,6 +258,7 @@ int dp_command_run(const struct dp_command_env *env, const struct dp_command *co
 		   struct dp_error *err)
 {
 	json_auto_t *asked = json_deep_copy(args);
+	size_t n_found = 0;
 	json_t *next;
 	size_t n = 0;
 
@@ -271,13 +272,15 @@ int dp_command_run(const struct dp_command_env *env, const struct dp_command *co
 
 		if (r < 0)
 			return r;
+		if (command->finds)
+			n_found += json_array_size(json_object_get(reply, command->pages));
 		next = json_object_get(reply, "Next");
 		if (json || !command->show)
 			n = print_json(command, reply, page, !json_is_string(next), n);
 		else
 			command->show(reply, page, stdout);
 		if (!json_is_string(next))
-			return 0;
+			return n_found > 0;
 		if (json_object_set(asked, "After", next) < 0)
 			return dp_error_oom(err);
 	}

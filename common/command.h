@@ -27,6 +27,7 @@ struct dp_command {
 				       * NULL-terminated; NULL = none */
 	const char *pages; /* array that a paged answer carries: "Leases"; NULL = one answer */
 	const char *help;  /* one line */
+	bool finds; /* an element of a page is something wrong: dp_command_run() returns 1 for any */
 	/* Prints one answer, or page @page (from 0), for people. NULL = as JSON. */
 	void (*show)(const json_t *reply, unsigned page, FILE *out);
 	/* Works in this process, with the daemon's configuration. Return: 0; negative errno. */
@@ -72,7 +73,7 @@ DP_NODISCARD int dp_command_parse(const struct dp_command_env *env,
  * @args:   from dp_command_parse()
  * @json:   print the answer as JSON, pages as one array with a line for each element
  *
- * Return: 0; negative errno with @err filled.
+ * Return: 0; 1 @command finds what is wrong, and has found something; negative errno with @err filled.
  */
 DP_NODISCARD int dp_command_run(const struct dp_command_env *env, const struct dp_command *command,
 				const void *config, const char *socket, const json_t *args,

@@ -23,7 +23,7 @@
 #include "common/log.h"
 #include "common/privilege.h"
 
-enum { EXIT_USAGE = 2, MAX_LAST_ROUNDS = 16, MAX_KEY = 64, DESCRIPTORS = 4096 };
+enum { EXIT_USAGE = 2, EXIT_FOUND = 3, MAX_LAST_ROUNDS = 16, MAX_KEY = 64, DESCRIPTORS = 4096 };
 
 const char *const dp_log_level_names[] = { "error", "warning", "notice", "info", "debug", NULL };
 
@@ -458,14 +458,16 @@ static int command(const struct dp_daemon_spec *spec, int argc, char **argv, con
 	struct dp_error err = DP_ERROR_INIT;
 	json_auto_t *args = NULL;
 	bool json;
+	int r;
 
 	if (dp_command_parse(&env, rq->command, argc - rq->first_word, argv + rq->first_word, config,
 			     &args, &json, &err) < 0) {
 		fprintf(stderr, "%s: %s\n", spec->name, err.msg);
 		return EXIT_USAGE;
 	}
-	if (dp_command_run(&env, rq->command, config, common->socket, args, json, &err) == 0)
-		return EXIT_SUCCESS;
+	r = dp_command_run(&env, rq->command, config, common->socket, args, json, &err);
+	if (r >= 0)
+		return r ? EXIT_FOUND : EXIT_SUCCESS;
 	fprintf(stderr, "%s %s: %s\n", spec->name, rq->command->name, err.msg);
 	return EXIT_FAILURE;
 }

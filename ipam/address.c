@@ -377,8 +377,7 @@ int ipam_driver_set_aside(struct ipam_driver *d, struct ipam_pool *pool, const s
 	int64_t released_at = wall_clock() + d->config->conflict_rest - d->config->cooldown;
 
 	ipam_subnet_rest(subnet, addr);
-	return ipam_driver_spoil(d, ipam_state_rest_lease(d->state, subnet, addr, released_at, err),
-				 err);
+	return ipam_driver_spoil(d, ipam_state_set_aside(d->state, subnet, addr, released_at, err), err);
 }
 
 json_t *ipam_driver_probed(const struct ipam_driver *d)

@@ -47,7 +47,7 @@ enum statement {
 
 #define ENTRY_COLUMNS                                                                          \
 	" l.upper, l.lower, l.address, p.name, l.name, l.mac, l.since, coalesce(l.released_at, 0)," \
-	" l.gateway FROM lease l LEFT JOIN pool p ON p.id = l.pool"
+	" l.gateway, l.conflict FROM lease l LEFT JOIN pool p ON p.id = l.pool"
 
 static const char *const sql[N_STATEMENTS] = {
 	[S_SETTINGS] = "SELECT strategy, first, last FROM pool_setting WHERE pool = ?1",
@@ -59,9 +59,11 @@ static const char *const sql[N_STATEMENTS] = {
 	[S_BLOCK_DEL] = "DELETE FROM block WHERE subnet = ?1 AND first = ?2",
 	[S_RESTING_NAME] = "SELECT upper, lower FROM lease WHERE subnet = ?1 AND name = ?3"
 			   " AND released_at IS NOT NULL AND name <> '' AND pool = ?2"
+			   " AND conflict = 0"
 			   " ORDER BY released_at DESC LIMIT 1",
 	[S_RESTING_MAC] = "SELECT upper, lower FROM lease WHERE subnet = ?1 AND mac = ?3"
 			  " AND released_at IS NOT NULL AND mac <> '' AND pool = ?2"
+			  " AND conflict = 0"
 			  " ORDER BY released_at DESC LIMIT 1",
 	[S_LEASES] = "SELECT" ENTRY_COLUMNS " WHERE l.subnet = ?1 AND (l.upper, l.lower) > (?2, ?3)"
 		     " ORDER BY l.upper, l.lower LIMIT ?4",
@@ -268,7 +270,8 @@ static struct ipam_entry read_entry(struct dp_stmt *s, const struct ipam_subnet 
 				    .mac = dp_stmt_text(s, 5),
 				    .since = dp_stmt_int(s, 6),
 				    .until = dp_stmt_int(s, 7),
-				    .is_gateway = dp_stmt_int(s, 8) != 0 };
+				    .is_gateway = dp_stmt_int(s, 8) != 0,
+				    .is_conflict = dp_stmt_int(s, 9) != 0 };
 }
 
 int ipam_ledger_leases(struct ipam_ledger *ledger, const struct ipam_subnet *subnet,

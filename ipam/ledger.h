@@ -58,6 +58,7 @@ struct ipam_entry {
 	int64_t since;        /* seconds since 1970 */
 	int64_t until;        /* the same: released; 0 = held */
 	bool is_gateway;
+	bool is_conflict;     /* it rests because somebody else uses it */
 };
 
 /* A row for the caller. Return: true to go on. */

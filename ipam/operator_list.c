@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "ipam/join.h"
 #include "ipam/known.h"
@@ -24,8 +25,11 @@ enum {
 
 /* ---- status ---- */
 
-static json_t *pool_status(struct ipam_pool *pool)
+static int add_status(struct ipam_driver *d, struct ipam_pool *pool, json_t *list,
+		      struct dp_error *err)
 {
+	int64_t rested = (int64_t)time(NULL) - (int64_t)d->config->cooldown;
+	uint64_t n_conflicts;
 	uint64_t n_free;
 	struct ipam_range range;
 	struct ipam_usage u;
@@ -35,18 +39,27 @@ static json_t *pool_status(struct ipam_pool *pool)
 	char prefix[DP_PREFIX_STRLEN];
 	const struct ipam_subnet *subnet = ipam_pool_subnet(pool);
 
+	int r = ipam_state_count_conflicts(d->state, subnet, rested, &n_conflicts, err);
+
+	if (r < 0)
+		return ipam_driver_spoil(d, r, err);
 	ipam_pool_usage(pool, &u);
 	ipam_pool_dynamic_bounds(pool, &range.first, &range.last);
 	n_free = u.n_usable - u.n_used - u.n_kept;
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:f, s:f}",
-			 "Pool", ipam_pool_id_format(ipam_pool_ident(pool), name), "Subnet",
-			 dp_prefix_format(ipam_subnet_prefix(subnet), prefix), "Tenant",
-			 ipam_subnet_tenant(subnet), "Range", ipam_range_format(&range, text),
-			 "Strategy", ipam_strategy_names[ipam_pool_strategy(pool)], "Usable",
-			 ipam_op_number(u.n_usable), "Used", ipam_op_number(u.n_used), "Held",
-			 ipam_op_number(u.n_held), "Resting", ipam_op_number(u.n_cooling), "Kept",
-			 ipam_op_number(u.n_kept), "Free", ipam_op_number(n_free), "PerHour",
-			 trend->per_hour, "FullInSeconds", ipam_trend_full_in(trend, n_free));
+	if (json_array_append_new(
+		    list,
+		    json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:f, s:f}",
+			      "Pool", ipam_pool_id_format(ipam_pool_ident(pool), name), "Subnet",
+			      dp_prefix_format(ipam_subnet_prefix(subnet), prefix), "Tenant",
+			      ipam_subnet_tenant(subnet), "Range", ipam_range_format(&range, text),
+			      "Strategy", ipam_strategy_names[ipam_pool_strategy(pool)], "Usable",
+			      ipam_op_number(u.n_usable), "Used", ipam_op_number(u.n_used), "Held",
+			      ipam_op_number(u.n_held), "Resting", ipam_op_number(u.n_cooling), "Kept",
+			      ipam_op_number(u.n_kept), "Conflicts", ipam_op_number(n_conflicts),
+			      "Free", ipam_op_number(n_free), "PerHour", trend->per_hour,
+			      "FullInSeconds", ipam_trend_full_in(trend, n_free))) < 0)
+		return dp_error_oom(err);
+	return 0;
 }
 
 int ipam_on_status(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
@@ -66,8 +79,9 @@ int ipam_on_status(void *ctx, struct dp_call *call, const void *req, struct dp_e
 	for (; json_array_size(list) < POOLS_A_PAGE && (s = ipam_op_nth_subnet(d, v[0])); v[0]++) {
 		for (size_t k = 0; ipam_op_is_of_pool(s, a->pool) && k < ipam_subnet_n_pools(s);
 		     k++) {
-			if (json_array_append_new(list, pool_status(ipam_subnet_pool(s, k))) < 0)
-				return dp_error_oom(err);
+			r = add_status(d, ipam_subnet_pool(s, k), list, err);
+			if (r < 0)
+				return r;
 		}
 	}
 	reply = json_pack("{s:O}", "Pools", list);
@@ -100,6 +114,13 @@ static bool is_wanted(const struct ipam_op_args *a, const struct ipam_entry *e)
 	       (!a->mac || !strcasecmp(a->mac, e->mac)) && (!by_id || !strcmp(a->pool, e->pool));
 }
 
+static const char *state_name(const struct ipam_entry *e)
+{
+	if (!e->until)
+		return e->is_gateway ? "gateway" : "held";
+	return e->is_conflict ? "conflict" : "resting";
+}
+
 /* @p: the endpoint that has it; NULL = not known. */
 static json_t *lease_json(const struct ipam_entry *e, const struct ipam_peer_endpoint *p)
 {
@@ -113,9 +134,7 @@ static json_t *lease_json(const struct ipam_entry *e, const struct ipam_peer_end
 		ipam_op_format_time(e->until, until);
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "Address",
 			 e->address, "Pool", e->pool, "State",
-			 e->until      ? "resting" :
-			 e->is_gateway ? "gateway" :
-					 "held",
+			 state_name(e),
 			 "Since", ipam_op_format_time(e->since, since), "Released", until, "MAC",
 			 e->mac, "Name", e->name, "Endpoint", p->id, "Network", p->network, "Link",
 			 p->link, "Bridge", p->bridge);
@@ -304,7 +323,10 @@ struct map {
 
 static bool note_cell(void *ctx, const struct ipam_entry *e)
 {
-	*(char *)ctx = e->until ? '~' : e->is_gateway ? 'G' : '#';
+	if (e->until)
+		*(char *)ctx = e->is_conflict ? '!' : '~';
+	else
+		*(char *)ctx = e->is_gateway ? 'G' : '#';
 	return true;
 }
 

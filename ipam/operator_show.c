@@ -56,9 +56,9 @@ void ipam_show_status(const json_t *reply, unsigned page, FILE *out)
 	size_t i;
 
 	if (page == 0)
-		fprintf(out, "%-36s %-22s %5s %8s %8s %8s %8s  %-8s %s\n", "POOL",
-			"USED # RESTING ~ KEPT x", "FULL", "HELD", "RESTING", "KEPT", "FREE",
-			"PICKS", "FULL IN");
+		fprintf(out, "%-36s %-22s %5s %8s %8s %8s %9s %8s  %-8s %s\n", "POOL",
+			"USED # RESTING ~ KEPT x", "FULL", "HELD", "RESTING", "KEPT", "CONFLICTS",
+			"FREE", "PICKS", "FULL IN");
 	json_array_foreach(json_object_get(reply, "Pools"), i, pool)
 	{
 		double usable = (double)number(pool, "Usable");
@@ -78,10 +78,10 @@ void ipam_show_status(const json_t *reply, unsigned page, FILE *out)
 			else if (k >= BAR - n_kept)
 				bar[k] = 'x';
 		}
-		fprintf(out, "%-36s [%s] %4.0f%% %8lld %8lld %8lld %8lld  %-8s ", text(pool, "Pool"),
-			bar, usable > 0 ? 100 * used / usable : 0, number(pool, "Held"),
-			number(pool, "Resting"), number(pool, "Kept"), number(pool, "Free"),
-			text(pool, "Strategy"));
+		fprintf(out, "%-36s [%s] %4.0f%% %8lld %8lld %8lld %9lld %8lld  %-8s ",
+			text(pool, "Pool"), bar, usable > 0 ? 100 * used / usable : 0,
+			number(pool, "Held"), number(pool, "Resting"), number(pool, "Kept"),
+			number(pool, "Conflicts"), number(pool, "Free"), text(pool, "Strategy"));
 		put_duration(json_number_value(json_object_get(pool, "FullInSeconds")), out);
 		putc('\n', out);
 	}
@@ -137,7 +137,7 @@ void ipam_show_map(const json_t *reply, unsigned page, FILE *out)
 
 	(void)page;
 	if (per_cell == 1)
-		fprintf(out, "%s: an address a cell: . free  # held  ~ resting  G gateway  x excluded  "
+		fprintf(out, "%s: an address a cell: . free  # held  ~ resting  ! conflict  G gateway  x excluded  "
 			     "r reserved  - never given\n",
 			text(reply, "Pool"));
 	else

@@ -156,6 +156,7 @@ static int set_aside(struct attempt *a, struct ipam_pool *pool, struct dp_error 
 		      a->pool_id, a->detail, a->d->config->conflict_rest);
 	r = ipam_driver_set_aside(a->d, pool, &a->addr, err);
 	a->addr.family = AF_UNSPEC;
+	a->verdict = UNKNOWN;
 	return r;
 }
 
@@ -230,7 +231,7 @@ static void attempt_free(struct attempt *a)
 	free(a);
 }
 
-/* The request is answered. What a failed one holds is released outside of the turn, which may have
+/* The request is answered. What a failed one holds goes outside of the turn, which may have
  * failed itself: then there is no such lease. */
 static void attempt_done(void *ctx, void *data, bool ok)
 {
@@ -258,7 +259,9 @@ static void undo_all(void *ctx)
 	while ((a = probes->undo)) {
 		struct ipam_pool *pool = r == 0 ? find_pool(a) : NULL;
 
-		if (pool)
+		if (pool && a->verdict == TAKEN) /* somebody named it: it is not for others either */
+			r = ipam_driver_set_aside(probes->d, pool, &a->addr, &err);
+		else if (pool)
 			r = ipam_driver_release(probes->d, pool, &a->addr, &err);
 		probes->undo = a->next;
 		attempt_free(a);

@@ -53,8 +53,13 @@ static const char migration_5[] =
 	"ALTER TABLE pool ADD COLUMN certain INTEGER NOT NULL DEFAULT 0;"
 	"UPDATE pool SET alive = generation;";
 
+/* lease.conflict: it rests because somebody else was found to use the address. */
+static const char migration_6[] =
+	"ALTER TABLE lease ADD COLUMN conflict INTEGER NOT NULL DEFAULT 0;"
+	"CREATE INDEX lease_conflict ON lease(subnet, released_at) WHERE conflict <> 0;";
+
 static const char *const migrations[] = { migration_1, migration_2, ipam_ledger_migration,
-					  migration_4, migration_5 };
+					  migration_4, migration_5, migration_6 };
 
 static const struct dp_store_rule rules[] = {
 	{ "SELECT count(*) FROM pool WHERE subnet NOT IN (SELECT id FROM subnet)",
@@ -105,6 +110,8 @@ enum statement {
 	S_LEASE_GET,
 	S_LEASE_PUT,
 	S_LEASE_REST,
+	S_LEASE_SET_ASIDE,
+	S_LEASE_CONFLICTS,
 	S_LEASE_DEL,
 	S_LEASE_OLDEST,
 	S_LEASE_OF_POOL,
@@ -158,9 +165,13 @@ static const char *const sql[N_STATEMENTS] = {
 			" ON CONFLICT DO UPDATE SET pool = excluded.pool, gateway = excluded.gateway,"
 			" generation = excluded.generation, since = CASE WHEN released_at IS NULL"
 			" THEN since ELSE excluded.since END, released_at = NULL,"
-			" mac = excluded.mac, name = excluded.name",
+			" mac = excluded.mac, name = excluded.name, conflict = 0",
 	[S_LEASE_REST] = "UPDATE lease SET released_at = ?4"
 			 " WHERE subnet = ?1 AND upper = ?2 AND lower = ?3",
+	[S_LEASE_SET_ASIDE] = "UPDATE lease SET released_at = ?4, conflict = 1"
+			      " WHERE subnet = ?1 AND upper = ?2 AND lower = ?3",
+	[S_LEASE_CONFLICTS] = "SELECT count(*) FROM lease"
+			      " WHERE subnet = ?1 AND released_at > ?2 AND conflict <> 0",
 	[S_LEASE_DEL] = "DELETE FROM lease WHERE subnet = ?1 AND upper = ?2 AND lower = ?3",
 	[S_LEASE_OLDEST] = "SELECT upper, lower FROM lease WHERE subnet = ?1 AND released_at <= ?2"
 			   " AND upper BETWEEN ?3 AND ?5 AND lower BETWEEN ?4 AND ?6"
@@ -463,6 +474,32 @@ int ipam_state_rest_lease(struct ipam_state *state, const struct ipam_subnet *su
 	bind_addr(s, subnet, addr);
 	dp_stmt_bind_int(s, 4, now);
 	return dp_stmt_exec(s, NULL, err);
+}
+
+int ipam_state_set_aside(struct ipam_state *state, const struct ipam_subnet *subnet,
+			 const struct dp_addr *addr, int64_t released_at, struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[S_LEASE_SET_ASIDE];
+
+	bind_addr(s, subnet, addr);
+	dp_stmt_bind_int(s, 4, released_at);
+	return dp_stmt_exec(s, NULL, err);
+}
+
+int ipam_state_count_conflicts(struct ipam_state *state, const struct ipam_subnet *subnet,
+			       int64_t after, uint64_t *ret_n, struct dp_error *err)
+{
+	struct dp_stmt *s = state->stmts[S_LEASE_CONFLICTS];
+	int r;
+
+	dp_stmt_bind_int(s, 1, ipam_subnet_id(subnet));
+	dp_stmt_bind_int(s, 2, after);
+	r = dp_stmt_step(s, err);
+	if (r < 0)
+		return r;
+	*ret_n = (uint64_t)dp_stmt_int(s, 0);
+	dp_stmt_reset(s);
+	return 0;
 }
 
 int ipam_state_drop_lease(struct ipam_state *state, const struct ipam_subnet *subnet,

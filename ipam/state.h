@@ -115,6 +115,17 @@ DP_NODISCARD int ipam_state_put_lease(struct ipam_state *state, const struct ipa
 DP_NODISCARD int ipam_state_rest_lease(struct ipam_state *state, const struct ipam_subnet *subnet,
 				       const struct dp_addr *addr, int64_t now, struct dp_error *err);
 
+/* ipam_state_set_aside() - the same, because somebody else uses @addr. @released_at: the time from which
+ * it is said to rest, which may be yet to come. */
+DP_NODISCARD int ipam_state_set_aside(struct ipam_state *state, const struct ipam_subnet *subnet,
+				      const struct dp_addr *addr, int64_t released_at,
+				      struct dp_error *err);
+
+/* ipam_state_count_conflicts() - how many were set aside so and are released later than @after. */
+DP_NODISCARD int ipam_state_count_conflicts(struct ipam_state *state,
+					    const struct ipam_subnet *subnet, int64_t after,
+					    uint64_t *ret_n, struct dp_error *err);
+
 /* ipam_state_drop_lease() - delete the row of @addr. */
 DP_NODISCARD int ipam_state_drop_lease(struct ipam_state *state, const struct ipam_subnet *subnet,
 				       const struct dp_addr *addr, struct dp_error *err);

@@ -286,6 +286,9 @@ void ndrv_driver_metrics(void *ctx, const struct dp_metrics *m)
 	dp_metrics_value(m, "segments", n_segments, NULL);
 	dp_metrics_family(m, "segments_broken", "gauge", "bridges of which something is missing");
 	dp_metrics_value(m, "segments_broken", n_broken, NULL);
+	dp_metrics_family(m, "thefts_total", "counter",
+			  "times that another host was heard to claim an endpoint's address");
+	dp_metrics_value(m, "thefts_total", (double)ndrv_peer_n_thefts(d), NULL);
 }
 
 /* ---- reconcile ---- */

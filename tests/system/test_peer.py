@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two daemons together: addresses that nobody uses come back, and one that is in use elsewhere is not given out."""
 
+import json
 import contextlib
 import os
 import re
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -36,6 +38,13 @@ def until(what, condition, seconds=30):
     while not condition():
         need(time.monotonic() < end, "it did not happen: " + what)
         time.sleep(0.05)
+
+
+def metrics(daemon):
+    """What a monitoring system is told."""
+    with contextlib.closing(daemon.connect()) as c:
+        c.sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: d\r\n\r\n")
+        return c.receive()[1].decode()
 
 
 def reclaimed(ipam):
@@ -367,6 +376,36 @@ def conflict():
     need(re.search(r"address 10\.1\.0\.2 of pool \S+ is in use by [0-9a-f:]{17}", ipam.log()), "the log names the holder")
 
 
+def shown(ipam, command, *words):
+    """What an operator's command prints, as JSON."""
+    p = subprocess.run(ipam.command()[:1] + [command, *words, "--json", "--socket", ipam.sock], stdout=subprocess.PIPE,
+                       text=True, timeout=60, check=True)
+    return json.loads(p.stdout)
+
+
+@test("operators see which addresses another host has, until they are given again; a container that comes back gets another one")
+def conflicts_shown():
+    ipam, net = patient_pair()
+    pool = pool_with_gateway(ipam, options={"probe": "200ms", "strategy": "sticky"})
+    network(net)
+    name = {"com.docker.network.endpoint.name": "web"}
+    with OtherHost("10.1.0.2/24") as host:
+        host.add("10.1.0.77/24")
+        equal(request_address(ipam, pool, options=name), "10.1.0.3/24")
+        request_address(ipam, pool, "10.1.0.77", bad=["10.1.0.77 is in use on the network"])
+        until("both are set aside", lambda: shown(ipam, "status")[0]["Conflicts"] == 2)
+        ipam.restart()
+        seen = shown(ipam, "status")[0]
+        equal((seen["Conflicts"], seen["Resting"], seen["Held"]), (2, 2, 2), "also after a restart")
+        equal({row["Address"]: row["State"] for row in shown(ipam, "leases")},
+              {"10.1.0.1": "gateway", "10.1.0.2": "conflict", "10.1.0.3": "held", "10.1.0.77": "conflict"})
+        equal(shown(ipam, "map", pool)["Cells"][:5], "-G!#.")
+        release_address(ipam, pool, "10.1.0.3")
+        equal(request_address(ipam, pool, options=name), "10.1.0.3/24", "what it had, not what it could not have")
+    equal(request_address(ipam, pool, "10.1.0.2"), "10.1.0.2/24", "the other host has gone")
+    equal(shown(ipam, "status")[0]["Conflicts"], 1)
+
+
 @test("over IPv6 duplicate address detection does the same")
 def conflict6():
     if not os.path.exists("/proc/sys/net/ipv6"):
@@ -481,9 +520,12 @@ def theft():
     report = r"address 10\.1\.0\.2 of endpoint \S+ is claimed by another host"
     with OtherHost(address) as host:
         for _ in range(3):  # each asks for a neighbour, as the holder of the address
-            host.run("ping", "-c", "1", "-W", "1", "10.1.0.99", ok=False)
+            host.run(sys.executable, "-c", "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM)"
+                     ".sendto(b'x', ('10.1.0.99', 9))")
         until("the theft is reported", lambda: re.search(report, net.log()))
     equal(len(re.findall(report, net.log())), 1, "reports")
+    claims = re.search(r"^mynetworkplugin_thefts_total (\d+)$", metrics(net), re.M)
+    need(claims and int(claims[1]) >= 1, "it is counted")
 
 
 if __name__ == "__main__":
