@@ -200,21 +200,3 @@ bool dp_prefix_overlaps(const struct dp_prefix *a, const struct dp_prefix *b)
 {
 	return dp_prefix_contains(a, b) || dp_prefix_contains(b, a);
 }
-
-int dp_prefix_nth(const struct dp_prefix *p, unsigned len, uint64_t n, struct dp_prefix *ret_subnet)
-{
-	struct dp_prefix r = dp_prefix_masked(p);
-	unsigned shift = dp_addr_bits(p->addr.family) - len; /* n counts units of 2^shift */
-
-	if (len - p->len < 64 && n > low_mask(len - p->len))
-		return -ERANGE;
-	if (shift >= 64) {
-		r.addr.hi |= shift < 128 ? n << (shift - 64) : 0;
-	} else {
-		r.addr.lo |= n << shift;
-		r.addr.hi |= shift ? n >> (64 - shift) : 0;
-	}
-	r.len = len;
-	*ret_subnet = r;
-	return 0;
-}

@@ -80,12 +80,4 @@ bool dp_prefix_contains(const struct dp_prefix *outer, const struct dp_prefix *i
 /* dp_prefix_overlaps() - @a and @b share an address. Prefixes overlap only by nesting. */
 bool dp_prefix_overlaps(const struct dp_prefix *a, const struct dp_prefix *b);
 
-/**
- * dp_prefix_nth() - the @n-th subnet of length @len inside @p, counted from 0
- *
- * @p->len <= @len <= width of the family. Return: 0; -ERANGE @p has no such subnet.
- */
-DP_NODISCARD int dp_prefix_nth(const struct dp_prefix *p, unsigned len, uint64_t n,
-			       struct dp_prefix *ret_subnet);
-
 #endif

@@ -4,8 +4,8 @@
 
 /*
  * What the daemon's own files share: the one object behind all requests. driver.c and
- * endpoint.c answer the engine; reconcile.c keeps host and records together; operator.c answers people, peer.c
- * the IPAM daemon.
+ * endpoint.c answer the engine; reconcile.c keeps host and records together; operator.c answers
+ * people, peer.c the IPAM daemon.
  */
 
 #include "netdriver/driver.h"
@@ -45,7 +45,6 @@ struct ndrv_driver {
 /* ndrv_config_is_direct() - may containers' links be made in their namespaces? */
 bool ndrv_config_is_direct(const struct ndrv_config *c);
 
-/* What the steps of a request know: the id of its network or endpoint. */
 /* An id on its way through several steps. */
 struct ndrv_subject {
 	char id[NDRV_ID_SIZE];

@@ -274,14 +274,6 @@ DP_NODISCARD int ndrv_rtnl_set_master(struct ndrv_rtnl *rtnl, int ifindex, int m
 DP_NODISCARD int ndrv_rtnl_rename(struct ndrv_rtnl *rtnl, const struct ndrv_link *link,
 				  const char *name, struct dp_error *err);
 
-/* ndrv_rtnl_set_mtu() - @mtu in bytes. Return: 0; -EINVAL the link cannot (ext-ack); as above. */
-DP_NODISCARD int ndrv_rtnl_set_mtu(struct ndrv_rtnl *rtnl, int ifindex, uint32_t mtu,
-				   struct dp_error *err);
-
-/* ndrv_rtnl_set_alias() - @alias of 0-255 bytes; "" takes it off. Return: as above. */
-DP_NODISCARD int ndrv_rtnl_set_alias(struct ndrv_rtnl *rtnl, int ifindex, const char *alias,
-				     struct dp_error *err);
-
 /**
  * ndrv_rtnl_add_address() - give a link an address, with its connected route
  * @rtnl:    open handle
@@ -310,10 +302,6 @@ DP_NODISCARD int ndrv_rtnl_add_address(struct ndrv_rtnl *rtnl, int ifindex,
  */
 DP_NODISCARD int ndrv_rtnl_configure(struct ndrv_rtnl *rtnl, const struct ndrv_configure_spec *spec,
 				     struct dp_error *err);
-
-/* ndrv_rtnl_del_address() - take it off again. Return: 0, also if link or address are gone. */
-DP_NODISCARD int ndrv_rtnl_del_address(struct ndrv_rtnl *rtnl, int ifindex,
-				       const struct dp_prefix *addr, struct dp_error *err);
 
 /**
  * ndrv_rtnl_delete_link() - delete one link of ours

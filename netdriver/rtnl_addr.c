@@ -73,22 +73,6 @@ int ndrv_rtnl_add_address(struct ndrv_rtnl *rtnl, int ifindex, const struct dp_p
 	return r;
 }
 
-int ndrv_rtnl_del_address(struct ndrv_rtnl *rtnl, int ifindex, const struct dp_prefix *addr,
-			  struct dp_error *err)
-{
-	char text[DP_PREFIX_STRLEN];
-	struct dp_error why = DP_ERROR_INIT;
-	int r;
-
-	add_request(rtnl_batch_begin(rtnl), RTM_DELADDR, 0, ifindex, addr);
-	r = rtnl_request(rtnl, &why, "take %s off link %d", dp_prefix_format(addr, text), ifindex);
-	if (r == -EADDRNOTAVAIL || r == -ENODEV)
-		return 0;
-	if (r < 0 && err)
-		*err = why;
-	return r;
-}
-
 /* The requests of ndrv_rtnl_configure(): what each was for, in the order they are added. */
 struct configuring {
 	const char *steps[4];

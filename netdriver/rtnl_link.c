@@ -326,26 +326,6 @@ int ndrv_rtnl_rename(struct ndrv_rtnl *rtnl, const struct ndrv_link *link, const
 	return r;
 }
 
-int ndrv_rtnl_set_mtu(struct ndrv_rtnl *rtnl, int ifindex, uint32_t mtu, struct dp_error *err)
-{
-	struct rtnl_batch *b = rtnl_batch_begin(rtnl);
-
-	(void)rtnl_batch_add_link(b, RTM_SETLINK, 0, ifindex);
-	rtnl_put_u32(b, IFLA_MTU, mtu);
-	return rtnl_request(rtnl, err, "set MTU of link %d to %u", ifindex, mtu);
-}
-
-int ndrv_rtnl_set_alias(struct ndrv_rtnl *rtnl, int ifindex, const char *alias,
-			struct dp_error *err)
-{
-	struct rtnl_batch *b = rtnl_batch_begin(rtnl);
-
-	(void)rtnl_batch_add_link(b, RTM_SETLINK, 0, ifindex);
-	/* an empty attribute takes the alias off; a string of one NUL would not */
-	rtnl_put_bytes(b, IFLA_IFALIAS, alias, *alias ? strlen(alias) + 1 : 0);
-	return rtnl_request(rtnl, err, "set alias of link %d", ifindex);
-}
-
 /* --- deleting ------------------------------------------------------------------------------- */
 
 static int refuse(const struct ndrv_link *link, const char *alias, struct dp_error *err)

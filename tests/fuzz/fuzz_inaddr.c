@@ -53,11 +53,6 @@ static void check_prefix(const char *s)
 	last = dp_prefix_last(&p);
 	assert(dp_prefix_equal(&p, &q) && dp_prefix_has_addr(&p, &last));
 	assert(dp_addr_cmp(&q.addr, &p.addr) <= 0 && dp_addr_cmp(&p.addr, &last) <= 0);
-	assert(dp_prefix_nth(&p, p.len, 0, &q) == 0 && dp_prefix_equal(&p, &q));
-	if (p.len < dp_addr_bits(p.addr.family)) {
-		assert(dp_prefix_nth(&p, p.len + 1, 1, &q) == 0 && dp_prefix_contains(&p, &q));
-		assert(dp_prefix_nth(&p, p.len + 1, 2, &q) < 0);
-	}
 }
 
 static void check_pool_id(const char *s)

@@ -151,7 +151,7 @@ static void change(struct ndrv_rtnl *rtnl, struct dp_error *err)
 
 	check(ndrv_rtnl_rename(rtnl, &link, "new", err), err);
 	*err = (struct dp_error)DP_ERROR_INIT;
-	check(ndrv_rtnl_set_mtu(rtnl, 4, 1400, err), err);
+	check(ndrv_rtnl_set_master(rtnl, 4, 5, err), err);
 }
 
 static void configure(struct ndrv_rtnl *rtnl, struct dp_error *err)
