@@ -7,6 +7,7 @@ directory), SRC_DIR the sources.
 """
 
 import atexit
+import functools
 import json
 import os
 import re
@@ -43,6 +44,31 @@ def test(sentence):
         _tests.append((sentence, fn))
         return fn
     return register
+
+
+KINDS = ("ipam", "net")
+
+
+def both(sentence):
+    """Register the test once for each daemon, whose kind it gets; {} in the sentence is its name."""
+    def register(fn):
+        for kind in KINDS:
+            test(sentence.format(os.path.basename(PROGRAMS[kind])))(lambda kind=kind: fn(kind))
+        return fn
+    return register
+
+
+def clean(test_fn):
+    """Whatever links a test leaves, its daemon's and its parents, must not be there for the next."""
+    @functools.wraps(test_fn)
+    def wrapper():
+        try:
+            test_fn()
+        finally:
+            for name in list(marked_links()) + _parents:
+                run("ip", "link", "delete", name, ok=False)
+            _parents.clear()
+    return wrapper
 
 
 def say(text):
@@ -141,8 +167,12 @@ def marked_links():
             if link.get("ifalias", "").startswith("mynetworkplugin:")}
 
 
+_parents = []
+
+
 def make_parent(name):
     """A link that can carry networks: one end of a veth pair, since not every kernel has dummies."""
+    _parents.append(name)
     run("ip", "link", "add", name, "type", "veth", "peer", "name", name + "-far")
     run("ip", "link", "set", name, "up")
     run("ip", "link", "set", name + "-far", "up")
@@ -442,6 +472,11 @@ def write_checksums(path):
 
 
 # ---- shorthands ----
+
+def daemon_of(kind, args=(), **kw):
+    """A daemon of either kind; the network daemon without firewall."""
+    return Daemon(kind, args=list(args) + (["--firewall", "off"] if kind == "net" else []), **kw)
+
 
 def request_pool(daemon, pool="", sub="", options=None, v6=False, space="local", bad=()):
     request = {"AddressSpace": space, "Pool": pool, "SubPool": sub, "V6": v6,

@@ -13,24 +13,9 @@ import stat
 import subprocess
 import time
 
-from harness import (BUILD, PROGRAMS, Connection, Daemon, Gone, equal, error_of, has_sanitizers, hex_id, main, need,
-                     network_request, request_address, request_pool, scratch, set_forwarding, test, write_checksums)
-
-KINDS = ("ipam", "net")
-
-
-def both(sentence):
-    """Register the test once for each daemon; {} in the sentence is its name."""
-    def register(fn):
-        for kind in KINDS:
-            test(sentence.format(os.path.basename(PROGRAMS[kind])))(lambda kind=kind: fn(kind))
-        return fn
-    return register
-
-
-def daemon(kind, **kw):
-    args = kw.pop("args", []) + (["--firewall", "off"] if kind == "net" else [])
-    return Daemon(kind, args=args, **kw)
+from harness import (BUILD, PROGRAMS, Connection, Gone, both, daemon_of, equal, error_of, has_sanitizers, hex_id, main,
+                     need, network_request, request_address, request_pool, scratch, set_forwarding, test,
+                     write_checksums)
 
 
 def fill(d):
@@ -48,7 +33,7 @@ def fill(d):
 
 @both("{} is ready only when its socket can be connected to, by root alone")
 def ready(kind):
-    d = daemon(kind)
+    d = daemon_of(kind)
     equal(stat.S_IMODE(os.stat(d.sock).st_mode), 0o600, "mode of the socket")
     equal(stat.S_IMODE(os.stat(d.state).st_mode), 0o700, "mode of the state directory")
     equal(stat.S_IMODE(os.stat(d.database()).st_mode), 0o600, "mode of the database")
@@ -57,7 +42,7 @@ def ready(kind):
 
 @both("{} ends on SIGTERM with status 0 in less than a second, and takes its socket away")
 def sigterm(kind):
-    d = daemon(kind)
+    d = daemon_of(kind)
     fill(d)
     took = d.stop()
     limit = 10.0 if has_sanitizers(kind) else 1.0  # looking for leaks takes its time
@@ -67,7 +52,7 @@ def sigterm(kind):
 
 @both("{} answers on SIGTERM what has arrived, and what it answered is kept")
 def sigterm_under_way(kind):
-    d = daemon(kind)
+    d = daemon_of(kind)
     if kind == "ipam":
         pool = request_pool(d, "10.5.0.0/24")["PoolID"]
         method, requests = "IpamDriver.RequestAddress", [{"PoolID": pool, "Address": "10.5.0.%d" % (i + 2)} for i in range(16)]
@@ -92,7 +77,7 @@ def sigterm_under_way(kind):
 
 @both("{} takes over the socket that a dead one left")
 def stale_socket(kind):
-    d = daemon(kind)
+    d = daemon_of(kind)
     d.kill()
     need(os.path.exists(d.sock), "a killed daemon cannot take its socket away")
     d.start()
@@ -101,8 +86,8 @@ def stale_socket(kind):
 
 @both("{} does not take the socket of one that lives")
 def live_socket(kind):
-    d = daemon(kind)
-    status, text = daemon(kind, sock=d.sock, start=False).refuses_to_start()
+    d = daemon_of(kind)
+    status, text = daemon_of(kind, sock=d.sock, start=False).refuses_to_start()
     equal(status, 1)
     need(d.sock in text and "another process" in text, text)
     d.connect().close()
@@ -113,7 +98,7 @@ def not_a_socket(kind):
     path = os.path.join(scratch(), "file")
     with open(path, "w", encoding="ascii") as f:
         f.write("precious")
-    _, text = daemon(kind, sock=path, start=False).refuses_to_start()
+    _, text = daemon_of(kind, sock=path, start=False).refuses_to_start()
     need(path in text, text)
     with open(path, encoding="ascii") as f:
         equal(f.read(), "precious")
@@ -121,8 +106,8 @@ def not_a_socket(kind):
 
 @both("a second {} on the same state refuses to start and says why")
 def second(kind):
-    d = daemon(kind)
-    status, text = daemon(kind, state=d.state, start=False).refuses_to_start()
+    d = daemon_of(kind)
+    status, text = daemon_of(kind, state=d.state, start=False).refuses_to_start()
     equal(status, 1)
     need(d.state in text and ("another process" in text or "locked" in text), text)
     fill(d)  # the first goes on
@@ -132,7 +117,7 @@ def second(kind):
 
 @both("{} serves the socket that the service manager hands over, and leaves it where it is")
 def activation(kind):
-    d = daemon(kind, listen_fds=True)
+    d = daemon_of(kind, listen_fds=True)
     equal(d.connect().call("Plugin.Activate")[0], 200)
     d.stop()
     need(os.path.exists(d.sock), "the service manager's socket is gone")
@@ -140,7 +125,7 @@ def activation(kind):
 
 @both("a call that came while {} was not running is answered when it is")
 def backlog(kind):
-    d = daemon(kind, listen_fds=True)
+    d = daemon_of(kind, listen_fds=True)
     d.stop()
     c = d.connect()
     c.send("Plugin.Activate", b"")
@@ -150,7 +135,7 @@ def backlog(kind):
 
 @both("{} refuses to start when two sockets are handed over")
 def two_sockets(kind):
-    d = daemon(kind, start=False)
+    d = daemon_of(kind, start=False)
     command = ["bash", "-c", "export LISTEN_FDS=2 LISTEN_PID=$$; exec \"$@\"", "bash"] + d.command()
     p = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     equal(p.returncode, 1)
@@ -168,7 +153,7 @@ def fingerprint(d):
 
 
 def spoiled(kind, spoil, *texts):
-    d = daemon(kind)
+    d = daemon_of(kind)
     fill(d)
     d.stop()
     spoil(d.database())
@@ -240,7 +225,7 @@ def check_state(d):
 
 @both("{} --check-state finds nothing wrong with a sound state, also after a kill, and says when the daemon has it")
 def check_sound(kind):
-    d = daemon(kind)
+    d = daemon_of(kind)
     fill(d)
     status, text = check_state(d)
     need(status == 1 and "another process" in text, text)
@@ -257,7 +242,7 @@ def check_rows(kind):
                "net": [("DELETE FROM network", "subnets of a network that does not exist"),
                        ("UPDATE network SET mode = 'x'", "makes no sense")]}
     for sql, finding in changes[kind]:
-        d = daemon(kind)
+        d = daemon_of(kind)
         fill(d)
         d.stop()
         db = sqlite3.connect(d.database())
@@ -272,7 +257,7 @@ def check_rows(kind):
 
 @both("{} --check-state names a damaged file")
 def check_damage(kind):
-    d = daemon(kind)
+    d = daemon_of(kind)
     fill(d)
     d.stop()
     with open(d.database(), "r+b") as f:
@@ -284,7 +269,7 @@ def check_damage(kind):
 
 @both("{} starts with what it had when it is stopped and started again")
 def again(kind):
-    d = daemon(kind)
+    d = daemon_of(kind)
     fill(d)
     for _ in range(2):
         d.restart()
@@ -337,7 +322,7 @@ def value(kind):
 @both("{}: the command line beats the environment, which beats the file")
 def precedence(kind):
     prefix = {"ipam": "MYIPAMPLUGIN_", "net": "MYNETWORKPLUGIN_"}[kind]
-    d = daemon(kind, start=False)
+    d = daemon_of(kind, start=False)
     with open(os.path.join(d.dir, "config.json"), "w", encoding="ascii") as f:
         json.dump({"socket": "/nonexistent/file.sock", "log-level": "debug"}, f)
     d.env = {prefix + "SOCKET": "/nonexistent/env.sock", prefix + "LOG_LEVEL": "error"}
@@ -350,21 +335,21 @@ def precedence(kind):
 
 @both("{} answers many calls on one connection, and keeps it open")
 def keep_alive(kind):
-    c = daemon(kind).connect()
+    c = daemon_of(kind).connect()
     for _ in range(200):
         equal(c.raw("Plugin.Activate", b"")[0], 200)
 
 
 @both("{} answers with and without a Host")
 def host(kind):
-    d = daemon(kind)
+    d = daemon_of(kind)
     for name in ("", "plugin.moby.localhost"):
         equal(d.connect(host=name).raw("Plugin.Activate", b"")[0], 200)
 
 
 @both("{} reads a request that comes in pieces")
 def pieces(kind):
-    c = daemon(kind).connect()
+    c = daemon_of(kind).connect()
     method = {"ipam": "IpamDriver.ReleasePool", "net": "NetworkDriver.Leave"}[kind]
     text = b"POST /%s HTTP/1.1\r\nHost: \r\nContent-Length: 16\r\n\r\n{\"PoolID\": \"x\" }" % method.encode()
     for i in range(0, len(text), 7):
@@ -375,7 +360,7 @@ def pieces(kind):
 
 @both("{} refuses other methods than POST, bodies above 1 MiB and what is no HTTP, and goes on")
 def nonsense(kind):
-    d = daemon(kind)
+    d = daemon_of(kind)
     c = d.connect()
     c.sock.sendall(b"GET /Plugin.Activate HTTP/1.1\r\nHost: \r\n\r\n")
     equal(c.receive()[0], 405)
@@ -397,7 +382,7 @@ def nonsense(kind):
 
 @both("{} refuses what is no JSON, too deep, or has a key twice, with a reason")
 def bad_json(kind):
-    d = daemon(kind)
+    d = daemon_of(kind)
     method = {"ipam": "IpamDriver.RequestPool", "net": "NetworkDriver.CreateNetwork"}[kind]
     for body in (b"{", b"[]", b"7", b"null", b'{"a":1,"a":2}', b"\xff\xfe", b"[" * 100000, b'{"NetworkID":"\xff"}'):
         status, answer = d.connect().raw(method, body)
@@ -408,7 +393,7 @@ def bad_json(kind):
 
 @both("{} goes on when a client leaves without waiting for its answer")
 def impatient(kind):
-    d = daemon(kind)
+    d = daemon_of(kind)
     for i in range(20):
         c = d.connect()
         if kind == "ipam":
@@ -421,7 +406,7 @@ def impatient(kind):
 
 @both("{} serves a thousand connections at once")
 def thousand(kind):
-    d = daemon(kind)
+    d = daemon_of(kind)
     connections = [Connection(d.sock) for _ in range(1000)]
     for c in connections:
         c.send("Plugin.Activate", b"")
@@ -447,7 +432,7 @@ def wait_answers(connections, wanted, seconds=60):
 
 @both("{} lets clients wait when it is out of descriptors, and serves them when others have left")
 def descriptors(kind):
-    d = daemon(kind, shell="ulimit -n 64")
+    d = daemon_of(kind, shell="ulimit -n 64")
     connections = [Connection(d.sock) for _ in range(80)]
     for c in connections:
         c.send("Plugin.Activate", b"")
@@ -462,7 +447,7 @@ def descriptors(kind):
 
 @both("{} serves 2048 connections, and the next when one has left")
 def many(kind):
-    d = daemon(kind, shell="ulimit -Sn 1024")
+    d = daemon_of(kind, shell="ulimit -Sn 1024")
     connections = [Connection(d.sock) for _ in range(2100)]
     for c in connections:
         c.send("Plugin.Activate", b"")
@@ -476,7 +461,7 @@ def many(kind):
 
 @both("{} answers two requests that were sent together, in order")
 def pipelined(kind):
-    c = daemon(kind).connect()
+    c = daemon_of(kind).connect()
     prefix = {"ipam": "IpamDriver.", "net": "NetworkDriver."}[kind]
     c.send("Plugin.Activate", b"")
     c.send(prefix + "GetCapabilities", b"")

@@ -8,7 +8,7 @@ import select
 import socket
 import threading
 
-from harness import (Daemon, endpoint_request, equal, hex_id, ids, links, main, marked_links, need, network_request, run,
+from harness import (Daemon, clean, endpoint_request, equal, hex_id, ids, links, main, need, network_request, run,
                      set_forwarding, test)
 
 NET, EP, EP2 = hex_id("net"), hex_id("endpoint"), hex_id("endpoint2")
@@ -47,17 +47,6 @@ def daemon(options=None, address6="", args=(), endpoint_options=None, **kw):
 
 def join(sandbox, endpoint=EP):
     return dict(ids(NET, endpoint), SandboxKey=sandbox, Options={})
-
-
-def clean(test_fn):
-    def wrapper():
-        try:
-            test_fn()
-        finally:
-            for name in marked_links():
-                run("ip", "link", "delete", name, ok=False)
-    wrapper.__name__ = test_fn.__name__
-    return wrapper
 
 
 @test("a link made in the container has its address, MAC and name, is up, and the engine is given none to move")

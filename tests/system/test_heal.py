@@ -7,23 +7,11 @@ import json
 import subprocess
 import time
 
-from harness import (BUILD, PROGRAMS, Daemon, endpoint_request, equal, hex_id, links, main, make_parent, marked_links, need,
-                     network_request, run, set_forwarding, test)
+from harness import (BUILD, PROGRAMS, Daemon, clean, endpoint_request, equal, hex_id, links, main, make_parent,
+                     marked_links, need, network_request, run, set_forwarding, test)
 
 NET, EP, EP2 = hex_id("net"), hex_id("endpoint"), hex_id("endpoint2")
 LIMIT = 20.0  # seconds; only a bound
-
-
-def clean(test_fn):
-    def wrapper():
-        try:
-            test_fn()
-        finally:
-            for name in marked_links():
-                run("ip", "link", "delete", name, ok=False)
-            run("ip", "link", "delete", "par0", ok=False)
-    wrapper.__name__ = test_fn.__name__
-    return wrapper
 
 
 def until(what, condition):

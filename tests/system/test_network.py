@@ -5,8 +5,8 @@
 import contextlib
 import json
 
-from harness import (Daemon, endpoint_request, equal, error_of, hex_id, ids, links, main, make_parent, marked_links, need,
-                     network_request, run, set_forwarding, test)
+from harness import (Daemon, clean, endpoint_request, equal, error_of, hex_id, ids, links, main, make_parent,
+                     marked_links, need, network_request, run, set_forwarding, test)
 
 NET, NET2 = hex_id("net"), hex_id("net2")
 EP, EP2 = hex_id("endpoint"), hex_id("endpoint2")
@@ -36,18 +36,6 @@ def host_unchanged():
     before = look()
     yield
     equal(look(), before, "links and addresses of the host")
-
-
-def clean(test_fn):
-    """Whatever a test leaves is its daemon's, and must not be there for the next."""
-    def wrapper():
-        try:
-            test_fn()
-        finally:
-            for name in marked_links():
-                run("ip", "link", "delete", name, ok=False)
-    wrapper.__name__ = test_fn.__name__
-    return wrapper
 
 
 def up_and_running(name):

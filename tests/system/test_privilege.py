@@ -8,27 +8,12 @@ import stat
 import subprocess
 import traceback
 
-from harness import (PROGRAMS, Daemon, endpoint_request, equal, error_of, hex_id, ids, main, need, network_request,
-                     request_address, request_pool, scratch, set_forwarding, test)
+from harness import (Daemon, both, daemon_of, endpoint_request, equal, error_of, hex_id, ids, main, need,
+                     network_request, request_address, request_pool, scratch, set_forwarding, test)
 
-KINDS = ("ipam", "net")
 GROUP = 54321
 NOBODY = 65534
 NET_ADMIN, NET_RAW, SYS_ADMIN = 1 << 12, 1 << 13, 1 << 21
-
-
-def both(sentence):
-    """Register the test once for each daemon; {} in the sentence is its name."""
-    def register(fn):
-        for kind in KINDS:
-            test(sentence.format(os.path.basename(PROGRAMS[kind])))(lambda kind=kind: fn(kind))
-        return fn
-    return register
-
-
-def daemon(kind, **kw):
-    args = kw.pop("args", []) + (["--firewall", "off"] if kind == "net" else [])
-    return Daemon(kind, args=args, **kw)
 
 
 # ---- what a daemon may do ----
@@ -49,7 +34,7 @@ def has_only(d, capabilities):
 
 @test("myipamplugin has no capability, even when root started it")
 def ipam_capabilities():
-    has_only(daemon("ipam"), 0)
+    has_only(daemon_of("ipam"), 0)
 
 
 @test("mynetworkplugin has CAP_NET_ADMIN, CAP_NET_RAW for its firewall and probes, CAP_SYS_ADMIN for attach=direct, and no other")
@@ -64,14 +49,14 @@ def net_capabilities():
 
 @test("mynetworkplugin says at start that a capability it needs is missing")
 def missing():
-    d = daemon("net", shell="set -- setpriv --bounding-set -net_admin --inh-caps -net_admin \"$@\"")
+    d = daemon_of("net", shell="set -- setpriv --bounding-set -net_admin --inh-caps -net_admin \"$@\"")
     need("CAP_NET_ADMIN is missing" in d.log(), d.log())
 
 
 @both("{} runs under a filter of system calls, unless it is switched off")
 def filtered(kind):
     for args, seccomp in (([], "2"), (["--seccomp", "log"], "2"), (["--seccomp", "off"], "0")):
-        d = daemon(kind, args=args)
+        d = daemon_of(kind, args=args)
         equal(status_of(d)["Seccomp"], seccomp, "Seccomp with %r" % args)
         d.stop()
 
@@ -121,7 +106,7 @@ def admits(d):
 
 @both("{} lets nobody but root connect")
 def root_alone(kind):
-    d = daemon(kind)
+    d = daemon_of(kind)
     reachable(d)
     equal(ask_as(d, NOBODY, NOBODY), ["refused", ""])
     os.chmod(d.sock, 0o666)
@@ -132,7 +117,7 @@ def root_alone(kind):
 
 @both("{} with socket-group serves the group's members, and gives the socket to them")
 def group(kind):
-    d = daemon(kind, args=["--socket-group", str(GROUP)])
+    d = daemon_of(kind, args=["--socket-group", str(GROUP)])
     reachable(d)
     s = os.stat(d.sock)
     equal((s.st_uid, s.st_gid, stat.S_IMODE(s.st_mode)), (0, GROUP, 0o660), "owner, group and mode")
@@ -144,7 +129,7 @@ def group(kind):
 
 @both("{} leaves a socket that it was handed as it is, and checks who comes all the same")
 def handed_over(kind):
-    d = daemon(kind, args=["--socket-group", str(GROUP)], listen_fds=True)
+    d = daemon_of(kind, args=["--socket-group", str(GROUP)], listen_fds=True)
     reachable(d)
     s = os.stat(d.sock)
     equal((s.st_uid, s.st_gid, stat.S_IMODE(s.st_mode)), (0, 0, 0o755), "owner, group and mode")  # the umask's
@@ -154,7 +139,7 @@ def handed_over(kind):
 
 @both("{} serves others while one that it does not serve keeps asking")
 def others(kind):
-    d = daemon(kind)
+    d = daemon_of(kind)
     reachable(d)
     os.chmod(d.sock, 0o666)
     for _ in range(50):
@@ -164,9 +149,9 @@ def others(kind):
 
 @both("{} knows a group by name, and refuses to start with one that is not there")
 def group_names(kind):
-    d = daemon(kind, args=["--socket-group", "daemon"])
+    d = daemon_of(kind, args=["--socket-group", "daemon"])
     equal(os.stat(d.sock).st_gid, int(subprocess.check_output(["getent", "group", "daemon"], text=True).split(":")[2]))
-    _, text = daemon(kind, args=["--socket-group", "no-such-group"], start=False).refuses_to_start()
+    _, text = daemon_of(kind, args=["--socket-group", "no-such-group"], start=False).refuses_to_start()
     need("socket-group" in text and "'no-such-group'" in text, text)
 
 
@@ -192,7 +177,7 @@ def confined(kind, **kw):
     state, run = scratch(), scratch()
     folders = " ".join([state, run] + (["/proc/sys/net"] if kind == "net" else []))
     script = READ_ONLY % (folders, folders)
-    return daemon(kind, state=state, sock=os.path.join(run, "s.sock"),
+    return daemon_of(kind, state=state, sock=os.path.join(run, "s.sock"),
                   env={"READ_ONLY_SCRIPT": script},
                   shell="set -- unshare --mount --propagation private bash -c \"$READ_ONLY_SCRIPT\" bash \"$@\"", **kw)
 
