@@ -605,8 +605,10 @@ static void cut_log(struct dp_store *store)
 
 	if (store->n_log_frames)
 		end = DP_STORE_LOG_HEADER + store->n_log_frames * DP_STORE_LOG_FRAME;
-	if (log && log->pMethods->xTruncate(log, end) != SQLITE_OK)
+	if (log && log->pMethods->xTruncate(log, end) != SQLITE_OK) {
 		(void)log->pMethods->xWrite(log, nothing, sizeof nothing, end);
+		(void)log->pMethods->xSync(log, SQLITE_SYNC_NORMAL); /* no later than now */
+	}
 }
 
 int dp_store_commit(struct dp_store *store, struct dp_error *err)

@@ -57,11 +57,16 @@ static struct sums add(struct sums s, const uint8_t *p, size_t n, uint32_t (*rea
 	return s;
 }
 
-/* ---- pages ---- */
+/* ---- files ---- */
+
+enum { GATHER = 32 * 1024 }; /* bytes of the log that are written at once, at most */
 
 struct file {
 	sqlite3_file base;
-	bool checked;        /* the database has room for checksums */
+	bool checked;        /* a database that has room for checksums */
+	uint8_t *gathered;   /* of a log: what is still to be written; NULL: not a log */
+	int n_gathered;      /* bytes */
+	sqlite3_int64 at;    /* where they go */
 	sqlite3_file real[]; /* of the system's VFS, as large as it wants */
 };
 
@@ -71,6 +76,8 @@ static sqlite3_file *real(sqlite3_file *f)
 {
 	return ((struct file *)f)->real;
 }
+
+/* ---- pages ---- */
 
 /* Begins with the page's number: a page in another's place, or of zeros, is noticed too. */
 static void page_sum(const uint8_t *page, sqlite3_int64 offset, uint8_t ret_sum[8])
@@ -190,19 +197,119 @@ static const sqlite3_io_methods methods = {
 	.xDeviceCharacteristics = file_characteristics,
 };
 
-static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *base, int flags,
-		    int *ret_flags)
+/* ---- the log ---- */
+
+/*
+ * SQLite writes each frame in two pieces, and each piece is a system call. They are gathered, and
+ * written before anything else is done with the file: a sync above all. What cannot be written is
+ * forgotten, as it would be had SQLite's own write failed.
+ */
+static int write_gathered(struct file *f)
+{
+	int n = f->n_gathered;
+
+	f->n_gathered = 0;
+	return n ? f->real->pMethods->xWrite(f->real, f->gathered, n, f->at) : SQLITE_OK;
+}
+
+static int log_write(sqlite3_file *base, const void *data, int n, sqlite3_int64 offset)
+{
+	struct file *f = (struct file *)base;
+	int code = SQLITE_OK;
+
+	if (f->n_gathered && (offset != f->at + f->n_gathered || n > GATHER - f->n_gathered))
+		code = write_gathered(f);
+	if (code != SQLITE_OK || n > GATHER)
+		return code != SQLITE_OK ? code : f->real->pMethods->xWrite(f->real, data, n, offset);
+	if (!f->n_gathered)
+		f->at = offset;
+	memcpy(f->gathered + f->n_gathered, data, (size_t)n);
+	f->n_gathered += n;
+	return SQLITE_OK;
+}
+
+static int log_read(sqlite3_file *base, void *data, int n, sqlite3_int64 offset)
+{
+	struct file *f = (struct file *)base;
+	int code = write_gathered(f);
+
+	return code == SQLITE_OK ? f->real->pMethods->xRead(f->real, data, n, offset) : code;
+}
+
+static int log_close(sqlite3_file *base)
+{
+	struct file *f = (struct file *)base;
+	int code = write_gathered(f);
+	int r = f->real->pMethods->xClose(f->real);
+
+	sqlite3_free(f->gathered);
+	return code == SQLITE_OK ? r : code;
+}
+
+static int log_truncate(sqlite3_file *base, sqlite3_int64 size)
 {
 	struct file *f = (struct file *)base;
 	int code;
 
+	if (f->at >= size)
+		f->n_gathered = 0;
+	code = write_gathered(f);
+	return code == SQLITE_OK ? f->real->pMethods->xTruncate(f->real, size) : code;
+}
+
+static int log_sync(sqlite3_file *base, int flags)
+{
+	struct file *f = (struct file *)base;
+	int code = write_gathered(f);
+
+	return code == SQLITE_OK ? f->real->pMethods->xSync(f->real, flags) : code;
+}
+
+static int log_size(sqlite3_file *base, sqlite3_int64 *ret_size)
+{
+	struct file *f = (struct file *)base;
+	int code = write_gathered(f);
+
+	return code == SQLITE_OK ? f->real->pMethods->xFileSize(f->real, ret_size) : code;
+}
+
+static const sqlite3_io_methods log_methods = {
+	.iVersion = 1,
+	.xClose = log_close,
+	.xRead = log_read,
+	.xWrite = log_write,
+	.xTruncate = log_truncate,
+	.xSync = log_sync,
+	.xFileSize = log_size,
+	.xLock = file_lock,
+	.xUnlock = file_unlock,
+	.xCheckReservedLock = file_check_lock,
+	.xFileControl = file_control,
+	.xSectorSize = file_sector_size,
+	.xDeviceCharacteristics = file_characteristics,
+};
+
+static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *base, int flags,
+		    int *ret_flags)
+{
+	struct file *f = (struct file *)base;
+	bool is_log = flags & SQLITE_OPEN_WAL;
+	int code;
+
 	(void)vfs;
-	if (!(flags & SQLITE_OPEN_MAIN_DB))
+	if (!is_log && !(flags & SQLITE_OPEN_MAIN_DB))
 		return system_vfs->xOpen(system_vfs, name, base, flags, ret_flags);
 	memset(f, 0, sizeof *f);
+	if (is_log) {
+		f->gathered = sqlite3_malloc(GATHER);
+		if (!f->gathered)
+			return SQLITE_NOMEM;
+	}
 	code = system_vfs->xOpen(system_vfs, name, f->real, flags, ret_flags);
 	if (code == SQLITE_OK)
-		f->base.pMethods = &methods;
+		f->base.pMethods = is_log ? &log_methods : &methods;
+	else
+		sqlite3_free(f->gathered);
 	return code;
 }
 

@@ -24,6 +24,7 @@ static enum failure disk_failure;
 static bool disk_broken; /* a call has failed */
 static int disk_errno;
 static unsigned n_syncs;
+static unsigned n_writes;
 
 static bool disk_fails(bool is_sync)
 {
@@ -56,11 +57,12 @@ static bool mend_disk(void)
 	return was;
 }
 
-static bool log_finds_no_room; /* what is long fails: no page of SQLite's is */
+static bool log_finds_no_room; /* what is long fails: no commit of a few pages is */
 
 ssize_t pwrite64(int fd, const void *buf, size_t n, off64_t offset)
 {
-	if (log_finds_no_room && n > 4096) {
+	n_writes++;
+	if (log_finds_no_room && n > 32 * 1024) {
 		errno = ENOSPC;
 		return -1;
 	}
@@ -446,6 +448,42 @@ static void a_commit_costs_one_sync_and_none_if_nothing_changed(void **state)
 	assert_int_equal(n_syncs, 0);
 	commit_ok(store);
 	assert_int_equal(n_syncs, 1);
+	dp_store_close(store);
+}
+
+static void the_pages_of_a_commit_are_written_at_once(void **state)
+{
+	struct dp_store *store = open_ok(&v1);
+	char sql[100];
+
+	(void)state;
+	for (int i = 0; i < 300; i++) { /* several pages */
+		(void)snprintf(sql, sizeof sql, "INSERT INTO fruit VALUES('a fruit with a long name %d', 1)", i);
+		exec_ok(store, sql);
+	}
+	commit_ok(store);
+	n_writes = 0;
+	exec_ok(store, "UPDATE fruit SET n = 2");
+	assert_int_equal(n_writes, 0);
+	commit_ok(store);
+	assert_int_equal(n_writes, 1);
+	dp_store_close(store);
+	store = open_ok(&v1);
+	assert_int_equal(n_fruits(store), 300);
+	dp_store_close(store);
+}
+
+static void a_commit_that_is_longer_than_what_is_gathered_is_whole(void **state)
+{
+	struct dp_store *store = open_ok(&v1);
+
+	(void)state;
+	exec_ok(store, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 20000)"
+		       " INSERT INTO fruit SELECT 'fruit ' || i, i FROM c");
+	commit_ok(store);
+	dp_store_close(store);
+	store = open_ok(&v1);
+	assert_int_equal(n_fruits(store), 20000);
 	dp_store_close(store);
 }
 
@@ -854,6 +892,8 @@ int main(void)
 		TEST(what_is_rolled_back_is_gone),
 		TEST(what_is_not_committed_is_gone_after_closing),
 		TEST(a_commit_costs_one_sync_and_none_if_nothing_changed),
+		TEST(the_pages_of_a_commit_are_written_at_once),
+		TEST(a_commit_that_is_longer_than_what_is_gathered_is_whole),
 		TEST(the_log_does_not_grow_under_work),
 		TEST(a_log_that_finds_no_room_keeps_nobody_from_work),
 		TEST(a_log_that_was_never_written_is_empty),
