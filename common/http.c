@@ -34,6 +34,7 @@ struct dp_http {
 	gid_t group;     /* whose members are served besides root */
 	bool restricted; /* others are not */
 	int epoll_fd; /* MHD's own, watched by our loop */
+	struct MHD_Response *nothing; /* {}, which most answers are */
 	dp_http_fn fn;
 	void *ctx;
 	unsigned n_arrived; /* requests handed on since MHD last began to run */
@@ -65,6 +66,8 @@ static char text_413[] = "{\"Err\":\"request body is larger than 1 MiB\","
 			 "\"Error\":\"request body is larger than 1 MiB\"}";
 static char text_503[] = "{\"Err\":\"too many large requests at once, try again\","
 			 "\"Error\":\"too many large requests at once, try again\"}";
+
+static char nothing[] = "{}";
 
 static void request_free(struct dp_http_request *req)
 {
@@ -292,6 +295,7 @@ int dp_http_new(struct dp_loop *loop, int listen_fd, dp_http_fn fn, void *ctx,
 
 	if (!http)
 		return dp_error_oom(err);
+	http->epoll_fd = -EBADF;
 	http->loop = loop;
 	http->fn = fn;
 	http->ctx = ctx;
@@ -305,6 +309,12 @@ int dp_http_new(struct dp_loop *loop, int listen_fd, dp_http_fn fn, void *ctx,
 	if (!http->mhd) {
 		free(http);
 		return dp_error_set(err, DP_ERR_INTERNAL, -EIO, "libmicrohttpd did not start");
+	}
+	http->nothing = MHD_create_response_from_buffer(strlen(nothing), nothing, MHD_RESPMEM_PERSISTENT);
+	if (!http->nothing || MHD_add_response_header(http->nothing, MHD_HTTP_HEADER_CONTENT_TYPE,
+						      PLUGIN_TYPE) != MHD_YES) {
+		dp_http_free(http);
+		return dp_error_oom(err);
 	}
 	http->epoll_fd = MHD_get_daemon_info(http->mhd, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
 	r = dp_loop_add_fd(loop, http->epoll_fd, EPOLLIN, on_ready, http, err);
@@ -330,6 +340,8 @@ void dp_http_free(struct dp_http *http)
 	dp_loop_del_fd(http->loop, http->epoll_fd);
 	(void)MHD_quiesce_daemon(http->mhd); /* the listening socket is the caller's to close */
 	MHD_stop_daemon(http->mhd);
+	if (http->nothing)
+		MHD_destroy_response(http->nothing);
 	free(http);
 }
 
@@ -389,7 +401,12 @@ void dp_http_respond_as(struct dp_http_request *req, unsigned status, const char
 	req->http->n_answered++;
 	/* Fails only where memory is short; MHD then asks once more and is told to hang up, which the
 	 * engine takes as "try again". */
-	(void)queue(c, body ? status : MHD_HTTP_INTERNAL_SERVER_ERROR, type, body);
+	if (body && status == MHD_HTTP_OK && !strcmp(body, nothing)) {
+		free(body);
+		(void)MHD_queue_response(c, status, req->http->nothing);
+	} else {
+		(void)queue(c, body ? status : MHD_HTTP_INTERNAL_SERVER_ERROR, type, body);
+	}
 	if (suspended)
 		MHD_resume_connection(c);
 }

@@ -11,6 +11,7 @@
 #include "common/rpc.h"
 
 enum { N_KINDS = DP_ERR_INTERNAL + 1 };
+enum { SMALL_BODY = 256 }; /* bytes; 2048 connections together stay within DP_RPC_MAX_ALL_VALUES */
 
 /* What is counted of a route. */
 struct route_stats {
@@ -39,6 +40,8 @@ struct dp_call {
 	json_t *root;             /* what @req borrows from */
 	void *req;                /* decoded; NULL without arguments */
 	json_t *reply;
+	char *text;               /* the same if @is_text; NULL: memory ran out */
+	bool is_text;
 	dp_rpc_step step;         /* NULL = the route's handler is next */
 	void *data;
 	void (*done)(void *ctx, void *data, bool ok);
@@ -56,6 +59,13 @@ void dp_call_reply(struct dp_call *call, json_t *reply)
 {
 	json_decref(call->reply);
 	call->reply = reply;
+}
+
+void dp_call_reply_text(struct dp_call *call, const char *text)
+{
+	free(call->text);
+	call->text = strdup(text);
+	call->is_text = true;
 }
 
 void dp_call_then(struct dp_call *call, dp_rpc_step step, void *data,
@@ -103,6 +113,7 @@ static void call_free(struct dp_call *call)
 {
 	json_decref(call->reply);
 	json_decref(call->root);
+	free(call->text);
 	call->rpc->n_values -= call->n_values;
 	free(call->req);
 	free(call);
@@ -130,6 +141,13 @@ static void on_end(void *ctx, bool lost)
 	call_free(call);
 }
 
+static char *reply_body(const struct dp_call *call)
+{
+	if (call->is_text)
+		return call->text ? strdup(call->text) : NULL;
+	return call->reply ? json_dumps(call->reply, JSON_COMPACT) : strdup("{}");
+}
+
 /* The last of a call that undoes another. */
 static void finish_undo(struct dp_call *call, const struct dp_error *err)
 {
@@ -144,7 +162,6 @@ static void finish(struct dp_turn_item *item, const struct dp_error *err)
 	uint64_t us = dp_metrics_now_us() - call->start_us;
 	unsigned long long ms = us / 1000;
 	bool ends_later = !err && call->undo;
-	char *body;
 
 	if (call->done)
 		call->done(call->rpc->spec->ctx, call->data, !err);
@@ -160,10 +177,9 @@ static void finish(struct dp_turn_item *item, const struct dp_error *err)
 		respond_error(call->http, 200, err->msg);
 	} else {
 		dp_log_debug("%s done (%llu ms)", call->route->path + 1, ms);
-		body = call->reply ? json_dumps(call->reply, JSON_COMPACT) : strdup("{}");
 		if (ends_later)
 			dp_http_on_end(call->http, on_end, call);
-		dp_http_respond(call->http, 200, body);
+		dp_http_respond(call->http, 200, reply_body(call));
 	}
 	if (!ends_later)
 		call_free(call);
@@ -237,6 +253,8 @@ static void undo(struct dp_call *call)
 	struct dp_call *back = call_new(call->rpc, stats);
 
 	dp_log_notice("%s: the client was gone before the answer was, undone", call->route->path + 1);
+	if (call->is_text && call->text)
+		call->reply = json_loads(call->text, 0, NULL);
 	if (back) {
 		back->root = json_object();
 		back->req = calloc(1, route->req_size);
@@ -258,6 +276,8 @@ static size_t count_values(const char *body, size_t size)
 {
 	size_t n = 1;
 
+	if (size <= SMALL_BODY) /* not worth the counting */
+		return size + 1;
 	for (size_t i = 0; i < size; i++)
 		n += body[i] == ',' || body[i] == '[' || body[i] == '{' || body[i] == ':';
 	return n;

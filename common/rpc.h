@@ -56,6 +56,10 @@ struct dp_route {
 /* dp_call_reply() - the answer in case of success; @reply is taken. Without one it is {}. */
 void dp_call_reply(struct dp_call *call, json_t *reply);
 
+/* dp_call_reply_text() - the same with the answer as JSON text, a copy of which is taken: composing
+ * and printing values costs more than what they are about where requests come by the thousand. */
+void dp_call_reply_text(struct dp_call *call, const char *text);
+
 /**
  * dp_call_then() - what to run after the flush, for a handler that returns DP_STEP_AGAIN or _PARK
  * @step: next step, called with @data

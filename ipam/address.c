@@ -127,11 +127,7 @@ static int pick(struct ipam_driver *d, struct ipam_pool *pool, const json_t *opt
 		return r < 0 ? r : 0;
 	aim(d, pool);
 	r = ipam_pool_pick(pool, is_gateway, ret_addr, err);
-	if (r == -ENOSPC)
-		r = pick_cooling(d, pool, ret_addr, err);
-	if (r < 0)
-		return r;
-	return ipam_driver_spoil(d, ipam_driver_touch(d, pool, err), err);
+	return r == -ENOSPC ? pick_cooling(d, pool, ret_addr, err) : r;
 }
 
 /* The address that was asked for. @ret_write: is its row to be written? @ret_is_new: nobody had it. */
@@ -204,10 +200,15 @@ int ipam_driver_record(struct ipam_driver *d, struct ipam_pool *pool, const stru
 
 void ipam_driver_reply_address(struct dp_call *call, const struct dp_prefix *addr)
 {
-	char text[DP_PREFIX_STRLEN];
+	static const char head[] = "{\"Address\":\"";
+	static const char tail[] = "\",\"Data\":{}}";
+	char text[sizeof head + DP_PREFIX_STRLEN + sizeof tail];
 
-	dp_call_reply(call,
-		      json_pack("{s:s, s:{}}", "Address", dp_prefix_format(addr, text), "Data"));
+	/* Digits, letters, '.', ':' and '/': nothing that JSON would have escaped. */
+	memcpy(text, head, sizeof head);
+	dp_prefix_format(addr, text + strlen(head));
+	memcpy(text + strlen(text), tail, sizeof tail);
+	dp_call_reply_text(call, text);
 }
 
 /* The pool and address that a request means; AF_UNSPEC: any address. */
@@ -316,7 +317,10 @@ static int release(struct ipam_driver *d, struct ipam_pool *pool, const struct d
 		return r < 0 ? r : 0;
 	if (lease.pool_id != ipam_pool_rowid(pool))
 		return ipam_state_remove_sharer(d->state, pool, addr, err); /* not its to end */
-	r = ipam_state_inherit(d->state, subnet, addr, err);
+	if (lease.is_gateway) /* nothing else is shared */
+		r = ipam_state_inherit(d->state, subnet, addr, err);
+	else
+		r = 0;
 	if (r == 0)
 		r = ipam_driver_end_lease(d, pool, addr, &lease, err);
 	return r < 0 ? r : 0;

@@ -33,12 +33,12 @@ struct ipam_driver {
 	struct ipam_space *space;     /* NULL after a failed reload, until one succeeds */
 	struct ipam_pool_list defaults[IPAM_N_BOOKS]; /* IPv4 */
 	struct ipam_pool_list defaults_v6;
-	struct ipam_pool **touched;   /* cursors to write at the flush */
+	struct ipam_pool **touched;   /* rows to write at the flush */
 	size_t n_touched;
 	size_t max_touched;
 	struct ipam_reclaim *reclaim; /* reclaim.c */
 	struct ipam_probes *probes;   /* probe.c */
-	struct dp_timer upkeep;       /* once a minute: trends, length of the history */
+	struct dp_timer upkeep;       /* once a minute: trends, cursors, length of the history */
 	uint64_t upkeep_ms;           /* when it ran last */
 	uint64_t random;              /* state of the generator behind strategy=random */
 	struct ipam_join *join;       /* join.c */
@@ -86,6 +86,9 @@ DP_NODISCARD int ipam_driver_check_options(const struct dp_prefix *prefix,
 
 /* ipam_driver_start_upkeep() - have the minute's work done from now on. */
 void ipam_driver_start_upkeep(struct ipam_driver *d);
+
+/* ipam_driver_write_cursors() - write those that have moved; outside of turns only. */
+void ipam_driver_write_cursors(struct ipam_driver *d);
 
 /* ipam_driver_untouch() - @pool is about to go. */
 void ipam_driver_untouch(struct ipam_driver *d, const struct ipam_pool *pool);

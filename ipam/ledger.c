@@ -329,14 +329,13 @@ int ipam_ledger_remember(struct ipam_ledger *ledger, const struct ipam_pool *poo
 			 const struct dp_addr *addr, struct dp_error *err)
 {
 	struct dp_stmt *s = ledger->stmts[S_HISTORY_ADD];
-	char name[IPAM_POOL_ID_SIZE];
 
 	if (!ledger->history)
 		return 0;
 	dp_stmt_bind_int(s, 1, ipam_subnet_id(ipam_pool_subnet(pool)));
 	dp_stmt_bind_int(s, 2, (int64_t)addr->hi);
 	dp_stmt_bind_int(s, 3, (int64_t)addr->lo);
-	dp_stmt_bind_text(s, 4, ipam_pool_id_format(ipam_pool_ident(pool), name));
+	dp_stmt_bind_text(s, 4, ipam_pool_name(pool));
 	dp_stmt_bind_int(s, 5, (int64_t)time(NULL));
 	return dp_stmt_exec(s, NULL, err);
 }

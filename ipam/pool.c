@@ -57,12 +57,14 @@ struct ipam_subnet {
 struct ipam_pool {
 	int64_t rowid;              /* of its row, > 0 */
 	struct ipam_pool_id id;     /* the PoolID */
+	char name[IPAM_POOL_ID_SIZE]; /* @id as text */
 	struct ipam_subnet *subnet; /* it claims */
 	uint64_t generation;        /* in which it was claimed last */
 	uint64_t upper;             /* upper half of dynamic picks */
 	uint64_t first;             /* lower half of the first dynamic pick */
 	uint64_t last;              /* lower half of the last dynamic pick */
 	uint64_t cursor;            /* lower half where the next pick begins to look */
+	uint64_t written;           /* the cursor as it is on the disk */
 	uint32_t probe_ms;          /* time to ask the segment; 0 = it is not asked */
 	struct ipam_pool_life life; /* see generation.h */
 	struct dp_prefix v6_from;   /* IPv4 subnet that addresses are made from; AF_UNSPEC: none */
@@ -542,13 +544,14 @@ int ipam_subnet_add_pool(struct ipam_subnet *subnet, int64_t rowid, const struct
 		return -ENOMEM;
 	pool->rowid = rowid;
 	pool->id = *id;
+	ipam_pool_id_format(id, pool->name);
 	pool->subnet = subnet;
 	pool->generation = generation;
 	pool->life.alive = generation;
 	pool->upper = first.hi;
 	pool->first = first.lo;
 	pool->last = last.lo;
-	pool->cursor = first.lo;
+	pool->cursor = pool->written = first.lo;
 	subnet->pools[subnet->n_pools++] = pool;
 	*ret_pool = pool;
 	return 0;
@@ -581,6 +584,11 @@ struct ipam_subnet *ipam_pool_subnet(const struct ipam_pool *pool)
 const struct ipam_pool_id *ipam_pool_ident(const struct ipam_pool *pool)
 {
 	return &pool->id;
+}
+
+const char *ipam_pool_name(const struct ipam_pool *pool)
+{
+	return pool->name;
 }
 
 uint64_t ipam_pool_generation(const struct ipam_pool *pool)
@@ -621,6 +629,16 @@ struct dp_addr ipam_pool_derive(const struct ipam_pool *pool, const struct dp_ad
 uint64_t ipam_pool_cursor(const struct ipam_pool *pool)
 {
 	return pool->cursor;
+}
+
+bool ipam_pool_cursor_moved(const struct ipam_pool *pool)
+{
+	return pool->cursor != pool->written;
+}
+
+void ipam_pool_cursor_written(struct ipam_pool *pool)
+{
+	pool->written = pool->cursor;
 }
 
 uint32_t ipam_pool_probe_ms(const struct ipam_pool *pool)
@@ -676,6 +694,11 @@ struct ipam_trend *ipam_pool_trend(struct ipam_pool *pool)
 	return &pool->trend;
 }
 
+static uint64_t within_bounds(const struct ipam_pool *pool, uint64_t cursor)
+{
+	return cursor >= pool->first && cursor <= pool->last ? cursor : pool->first;
+}
+
 int ipam_pool_set_bounds(struct ipam_pool *pool, const struct ipam_range *range,
 			 struct dp_error *err)
 {
@@ -698,7 +721,7 @@ int ipam_pool_set_bounds(struct ipam_pool *pool, const struct ipam_range *range,
 	pool->upper = range->first.hi;
 	pool->first = range->first.lo;
 	pool->last = range->last.lo;
-	ipam_pool_set_cursor(pool, pool->cursor);
+	pool->cursor = within_bounds(pool, pool->cursor);
 	return 0;
 }
 
@@ -714,7 +737,7 @@ void ipam_pool_set_certain(struct ipam_pool *pool, bool certain)
 
 void ipam_pool_set_cursor(struct ipam_pool *pool, uint64_t cursor)
 {
-	pool->cursor = cursor >= pool->first && cursor <= pool->last ? cursor : pool->first;
+	pool->cursor = pool->written = within_bounds(pool, cursor);
 }
 
 static struct dp_addr pool_addr(const struct ipam_pool *pool, uint64_t lower)

@@ -158,12 +158,19 @@ struct ipam_lease {
 int64_t ipam_pool_rowid(const struct ipam_pool *pool); /* row id, > 0, unique */
 struct ipam_subnet *ipam_pool_subnet(const struct ipam_pool *pool);
 const struct ipam_pool_id *ipam_pool_ident(const struct ipam_pool *pool);
+const char *ipam_pool_name(const struct ipam_pool *pool); /* the same as text, made once */
 
 /* ipam_pool_generation() - in which the pool was requested or last replayed. */
 uint64_t ipam_pool_generation(const struct ipam_pool *pool);
 
 /* ipam_pool_cursor() - low 64 bits of the address where the next dynamic pick begins to look. */
 uint64_t ipam_pool_cursor(const struct ipam_pool *pool);
+
+/* ipam_pool_cursor_moved() - is the cursor elsewhere than it was when it was last read or written? */
+bool ipam_pool_cursor_moved(const struct ipam_pool *pool);
+
+/* ipam_pool_cursor_written() - the cursor is on the disk as it is. */
+void ipam_pool_cursor_written(struct ipam_pool *pool);
 
 /*
  * ipam_pool_replayable() - does the pool belong to a network that Swarm may ask for again?
@@ -204,7 +211,7 @@ void ipam_pool_set_v6_from(struct ipam_pool *pool, const struct dp_prefix *v4); 
 /* ipam_pool_derive() - @v4 in the last 32 bits of an address of this IPv6 pool of at most 96 bits. */
 struct dp_addr ipam_pool_derive(const struct ipam_pool *pool, const struct dp_addr *v4);
 
-/* ipam_pool_set_cursor() - bring the cursor back at start; any value is safe. */
+/* ipam_pool_set_cursor() - bring the cursor back at start, as it was written; any value is safe. */
 void ipam_pool_set_cursor(struct ipam_pool *pool, uint64_t cursor);
 
 /* ipam_pool_strategy() - IPAM_NEXT unless set. */

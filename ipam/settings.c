@@ -150,6 +150,33 @@ static void feed_trend(void *ctx, struct ipam_pool *pool)
 	ipam_trend_add(ipam_pool_trend(pool), usage.n_used, *seconds);
 }
 
+struct cursors {
+	struct ipam_state *state;
+	int r;
+	struct dp_error err;
+};
+
+static void write_cursor(void *ctx, struct ipam_pool *pool)
+{
+	struct cursors *c = ctx;
+
+	if (c->r == 0 && ipam_pool_cursor_moved(pool))
+		c->r = ipam_state_put_pool(c->state, pool, &c->err);
+}
+
+void ipam_driver_write_cursors(struct ipam_driver *d)
+{
+	struct cursors c = { .state = d->state };
+
+	for_each_pool(d, write_cursor, &c);
+	if (c.r == 0 && d->space)
+		c.r = ipam_state_commit(d->state, &c.err);
+	if (c.r < 0) {
+		ipam_state_rollback(d->state);
+		dp_log_warning("where picks go on cannot be written: %s", c.err.msg);
+	}
+}
+
 /* Return: there may be more to cut. */
 static bool trim_history(struct ipam_driver *d)
 {
@@ -174,6 +201,7 @@ static void on_upkeep(void *ctx)
 
 	if (now - d->upkeep_ms >= UPKEEP_MS) {
 		for_each_pool(d, feed_trend, &seconds);
+		ipam_driver_write_cursors(d);
 		d->upkeep_ms = now;
 	}
 	dp_timer_arm(d->loop, &d->upkeep,

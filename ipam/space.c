@@ -52,6 +52,7 @@ struct ipam_space {
 	struct ipam_replay replay;    /* see generation.h */
 	int64_t next_subnet_rowid;
 	int64_t next_pool_rowid;
+	struct ipam_pool *asked_for;  /* that a PoolID named last; NULL: none is known */
 };
 
 int ipam_space_new(struct ipam_space **ret_space)
@@ -232,19 +233,26 @@ struct ipam_pool *ipam_space_find_pool(const struct ipam_space *space,
 	return find_pool_in(find_subnet(space, id), id);
 }
 
-int ipam_space_pool_by_text(const struct ipam_space *space, const char *pool_id,
+int ipam_space_pool_by_text(struct ipam_space *space, const char *pool_id,
 			    struct ipam_pool **ret_pool, struct dp_error *err)
 {
 	struct ipam_pool_id id;
 	struct ipam_pool *pool;
-	int r = ipam_pool_id_parse(pool_id, &id, err);
+	int r;
 
+	/* One network's containers come and go together. */
+	if (space->asked_for && !strcmp(ipam_pool_name(space->asked_for), pool_id)) {
+		*ret_pool = space->asked_for;
+		return 0;
+	}
+	r = ipam_pool_id_parse(pool_id, &id, err);
 	if (r < 0)
 		return r;
 	pool = ipam_space_find_pool(space, &id);
 	if (!pool)
 		return dp_error_set(err, DP_ERR_NOT_FOUND, -ENOENT,
 				    "cannot find address pool for poolID:%s", pool_id);
+	space->asked_for = pool;
 	*ret_pool = pool;
 	return 0;
 }
@@ -395,6 +403,8 @@ bool ipam_space_release_pool(struct ipam_space *space, struct ipam_pool *pool)
 	struct book *book = &space->books[ipam_subnet_book(subnet)];
 	const struct dp_prefix *p = ipam_subnet_prefix(subnet);
 
+	if (space->asked_for == pool)
+		space->asked_for = NULL;
 	if (ipam_subnet_n_pools(subnet) > 1) {
 		ipam_subnet_remove_pool(subnet, pool);
 		return false;

@@ -118,7 +118,7 @@ struct ipam_pool *ipam_space_find_pool(const struct ipam_space *space,
  *
  * Return: 0; -EINVAL (DP_ERR_INVALID) not a PoolID; -ENOENT (DP_ERR_NOT_FOUND) unknown.
  */
-DP_NODISCARD int ipam_space_pool_by_text(const struct ipam_space *space, const char *pool_id,
+DP_NODISCARD int ipam_space_pool_by_text(struct ipam_space *space, const char *pool_id,
 					 struct ipam_pool **ret_pool, struct dp_error *err);
 
 /* ipam_space_subnet_by_id() - the subnet with that row id; NULL if unknown. O(log subnets). */

@@ -375,11 +375,10 @@ int ipam_state_put_pool(struct ipam_state *state, struct ipam_pool *pool, struct
 	const struct ipam_pool_life *life = ipam_pool_life(pool);
 	const struct dp_prefix *v4 = ipam_pool_v6_from(pool);
 	char v6_from[DP_PREFIX_STRLEN];
-	char name[IPAM_POOL_ID_SIZE];
 
 	dp_stmt_bind_int(s, 1, ipam_pool_rowid(pool));
 	dp_stmt_bind_int(s, 2, ipam_subnet_id(ipam_pool_subnet(pool)));
-	dp_stmt_bind_text(s, 3, ipam_pool_id_format(ipam_pool_ident(pool), name));
+	dp_stmt_bind_text(s, 3, ipam_pool_name(pool));
 	dp_stmt_bind_int(s, 4, (int64_t)ipam_pool_generation(pool));
 	dp_stmt_bind_int(s, 5, (int64_t)ipam_pool_cursor(pool));
 	dp_stmt_bind_int(s, 6, ipam_pool_replayable(pool));
@@ -390,6 +389,7 @@ int ipam_state_put_pool(struct ipam_state *state, struct ipam_pool *pool, struct
 	dp_stmt_bind_text(s, 11, v4 ? dp_prefix_format(v4, v6_from) : "");
 	dp_stmt_bind_int(s, 12, ipam_pool_probe_ms(pool));
 	dp_stmt_bind_int(s, 13, ipam_pool_certain(pool));
+	ipam_pool_cursor_written(pool);
 	return dp_stmt_exec(s, NULL, err);
 }
 

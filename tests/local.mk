@@ -45,7 +45,7 @@ unit_tests = \
 %C%_unit_test_space_LDFLAGS = $(WITH_FAILALLOC)
 %C%_unit_test_table_LDFLAGS = $(WITH_FAILALLOC)
 %C%_unit_test_swarm_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=time -Wl,--wrap=dp_call_reply \
-	-Wl,--wrap=dp_call_undo_with
+	-Wl,--wrap=dp_call_reply_text -Wl,--wrap=dp_call_undo_with
 
 netns_tests = \
 	%D%/netns/test_faults \

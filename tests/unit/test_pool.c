@@ -439,6 +439,21 @@ static void the_cursor_survives_and_any_value_of_it_is_safe(void **state)
 	assert_pick(f.pool, false, "10.1.0.33");
 }
 
+static void a_cursor_has_moved_until_it_is_written(void **state)
+{
+	DP_CLEANUP(fixture_done) struct fixture f;
+
+	(void)state;
+	fixture_init(&f, "local/10.1.0.0/24/10.1.0.32/27");
+	assert_false(ipam_pool_cursor_moved(f.pool));
+	assert_pick(f.pool, false, "10.1.0.32");
+	assert_true(ipam_pool_cursor_moved(f.pool));
+	ipam_pool_cursor_written(f.pool);
+	assert_false(ipam_pool_cursor_moved(f.pool));
+	ipam_pool_set_cursor(f.pool, addr("10.1.0.40").lo); /* as read from the disk */
+	assert_false(ipam_pool_cursor_moved(f.pool));
+}
+
 static void a_gateway_is_the_first_free_address_of_the_range(void **state)
 {
 	DP_CLEANUP(fixture_done) struct fixture f;
@@ -964,6 +979,7 @@ int main(void)
 		cmocka_unit_test(dynamic_picks_keep_network_and_broadcast_address_out),
 		cmocka_unit_test(picks_go_on_after_the_last_one_and_wrap_around),
 		cmocka_unit_test(the_cursor_survives_and_any_value_of_it_is_safe),
+		cmocka_unit_test(a_cursor_has_moved_until_it_is_written),
 		cmocka_unit_test(a_gateway_is_the_first_free_address_of_the_range),
 		cmocka_unit_test(pools_with_ranges_share_the_bitmap_of_their_subnet),
 		cmocka_unit_test(a_cooling_address_stays_taken_until_revived_or_dropped),

@@ -44,6 +44,16 @@ static int on_echo(void *ctx, struct dp_call *call, const void *req, struct dp_e
 	return DP_STEP_DONE;
 }
 
+static int on_text(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	(void)ctx;
+	(void)req;
+	(void)err;
+	dp_call_reply_text(call, "{\"Text\":\"first\"}");
+	dp_call_reply_text(call, "{\"Text\":\"second\"}");
+	return DP_STEP_DONE;
+}
+
 static int on_refuse(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
 {
 	const struct request *rq = req;
@@ -154,6 +164,7 @@ static int on_note(void *ctx, struct dp_call *call, const void *req, struct dp_e
 
 static const struct dp_route routes[] = {
 	{ "/Test.Echo", &request_schema, sizeof(struct request), on_echo },
+	{ "/Test.Text", NULL, 0, on_text },
 	{ "/Test.Refuse", &request_schema, sizeof(struct request), on_refuse },
 	{ "/Test.Nothing", NULL, 0, on_nothing },
 	{ "/Test.TwoSteps", &request_schema, sizeof(struct request), on_two_steps },
@@ -403,6 +414,15 @@ static void a_call_is_answered_with_its_reply(void **state)
 	assert_contains(a.head, "Content-Type: application/vnd.docker.plugins.v1.2+json");
 }
 
+static void a_call_is_answered_with_the_last_text_given_for_it(void **state)
+{
+	struct answer a = call("/Test.Text", "");
+
+	(void)state;
+	assert_int_equal(a.status, 200);
+	assert_string_equal(a.body, "{\"Text\":\"second\"}");
+}
+
 static void activation_names_what_is_implemented(void **state)
 {
 	struct answer a = call("/Plugin.Activate", "");
@@ -419,6 +439,7 @@ static void a_method_without_arguments_needs_no_body(void **state)
 	(void)state;
 	assert_int_equal(a.status, 200);
 	assert_string_equal(a.body, "{}");
+	assert_contains(a.head, "Content-Type: application/vnd.docker.plugins.v1.2+json");
 }
 
 static void a_refusal_is_status_200_with_the_reason_in_both_fields(void **state)
@@ -875,6 +896,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		TEST(a_call_is_answered_with_its_reply),
+		TEST(a_call_is_answered_with_the_last_text_given_for_it),
 		TEST(activation_names_what_is_implemented),
 		TEST(a_method_without_arguments_needs_no_body),
 		TEST(a_refusal_is_status_200_with_the_reason_in_both_fields),

@@ -71,7 +71,7 @@ static void assert_refused(struct ipam_space *space, const char *pool_id, bool m
 	assert_string_equal(err.msg, msg);
 }
 
-static bool known(const struct ipam_space *space, const char *pool_id)
+static bool known(struct ipam_space *space, const char *pool_id)
 {
 	struct ipam_pool *pool;
 
@@ -182,6 +182,22 @@ static void a_pool_is_found_by_its_exact_name_only(void **state)
 	assert_false(known(space, "global/10.1.0.0/24/10.1.0.64/26@red"));
 	assert_false(known(space, "local/10.1.0.0/24/10.1.0.64/27@red"));
 	assert_ptr_equal(pool, a);
+}
+
+static void a_pool_that_was_asked_for_a_moment_ago_is_unknown_once_it_is_released(void **state)
+{
+	DP_CLEANUP(ipam_space_freep) struct ipam_space *space = space_new();
+	struct ipam_pool *first = request(space, "local/10.1.0.0/24");
+	struct ipam_pool *pool;
+
+	(void)state;
+	(void)request(space, "local/10.1.0.0/24/10.1.0.64/26");
+	assert_true(known(space, "local/10.1.0.0/24"));
+	assert_false(ipam_space_release_pool(space, first)); /* its subnet stays */
+	assert_false(known(space, "local/10.1.0.0/24"));
+	assert_int_equal(ipam_space_pool_by_text(space, "local/10.1.0.0/24/10.1.0.64/26", &pool, NULL), 0);
+	assert_true(ipam_space_release_pool(space, pool));
+	assert_false(known(space, "local/10.1.0.0/24/10.1.0.64/26"));
 }
 
 /* ---- generations ---- */
@@ -746,6 +762,7 @@ int main(void)
 		cmocka_unit_test(a_pool_with_range_may_share_the_subnet_that_is_exactly_equal),
 		cmocka_unit_test(books_and_tenants_are_kept_apart),
 		cmocka_unit_test(a_pool_is_found_by_its_exact_name_only),
+		cmocka_unit_test(a_pool_that_was_asked_for_a_moment_ago_is_unknown_once_it_is_released),
 		cmocka_unit_test(a_replay_is_granted_once_a_generation_and_only_where_allowed),
 		cmocka_unit_test(every_network_of_a_shared_subnet_is_replayed_by_itself),
 		cmocka_unit_test(loaded_pools_keep_their_ids_and_new_ones_get_larger),

@@ -47,6 +47,7 @@ static json_t *last_reply;
 
 time_t __wrap_time(time_t *ret);
 void __wrap_dp_call_reply(struct dp_call *call, json_t *reply);
+void __wrap_dp_call_reply_text(struct dp_call *call, const char *text);
 void __wrap_dp_call_undo_with(struct dp_call *call, const char *path);
 
 time_t __wrap_time(time_t *ret)
@@ -61,6 +62,11 @@ void __wrap_dp_call_reply(struct dp_call *call, json_t *reply)
 	(void)call;
 	json_decref(last_reply);
 	last_reply = reply;
+}
+
+void __wrap_dp_call_reply_text(struct dp_call *call, const char *text)
+{
+	__wrap_dp_call_reply(call, json_loads(text, 0, NULL));
 }
 
 /* Every answer arrives. */
