@@ -354,13 +354,18 @@ static int identify_pool(struct ipam_driver *d, const struct request_pool *rq,
 	return r;
 }
 
-static int on_request_pool(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+static int request_pool_asked(void *ctx, struct dp_call *call, const void *req, struct dp_error *err);
+
+/* @asked: the network daemons were, if there are any. */
+static int request_pool(void *ctx, struct dp_call *call, const void *req, bool asked,
+			struct dp_error *err)
 {
 	const struct request_pool *rq = req;
 	struct ipam_driver *d = ctx;
 	struct ipam_pool_options opt;
 	struct ipam_pool_grant grant;
-	const struct ipam_pool *known;
+	struct ipam_pool *known;
+	bool may_replay;
 	struct ipam_generation_move move = { .n_gone = 0 };
 	struct dp_prefix v6_from = { .len = 0 };
 	struct ipam_pool_id id;
@@ -378,8 +383,13 @@ static int on_request_pool(void *ctx, struct dp_call *call, const void *req, str
 	known = ipam_space_find_pool(d->space, &id);
 	if (id.book == IPAM_GLOBAL || has_serial(rq->options))
 		ipam_generation_make_way(d, &id, &move);
-	r = ipam_space_request_pool(d->space, &id, swarm && (!known || ipam_pool_replayable(known)),
-				    &grant, err);
+	may_replay = swarm && (!known || ipam_pool_replayable(known));
+	if (may_replay && known && !has_serial(rq->options) && ipam_generation_doubtful(d, known)) {
+		if (!asked)
+			return ipam_join_then(d, call, request_pool_asked, req, err);
+		may_replay = !ipam_generation_is_own(d, known);
+	}
+	r = ipam_space_request_pool(d->space, &id, may_replay, &grant, err);
 	if (r < 0) /* what has made way must come back */
 		return move.n_gone ? ipam_driver_spoil(d, r, err) : r;
 	ipam_pool_set_v6_from(grant.pool, v6_from.addr.family ? &v6_from : NULL);
@@ -411,6 +421,16 @@ static int on_request_pool(void *ctx, struct dp_call *call, const void *req, str
 	dp_call_reply(call, json_pack("{s:s, s:s, s:{}}", "PoolID", name, "Pool",
 				      dp_prefix_format(&id.pool, text), "Data"));
 	return DP_STEP_DONE;
+}
+
+static int request_pool_asked(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	return request_pool(ctx, call, req, true, err);
+}
+
+static int on_request_pool(void *ctx, struct dp_call *call, const void *req, struct dp_error *err)
+{
+	return request_pool(ctx, call, req, false, err);
 }
 
 struct release_pool {

@@ -12,6 +12,7 @@
 
 #include "common/log.h"
 #include "ipam/generation.h"
+#include "ipam/join.h"
 
 enum {
 	REPLAY_WINDOW = 30,  /* seconds between the parts of a repetition; see generation.h */
@@ -33,6 +34,11 @@ static bool is_overdue(const struct ipam_driver *d, int64_t since)
 	return since == AT_ONCE || (since && grace && now_s() - since >= grace);
 }
 
+static bool same_prefix(const struct dp_prefix *a, const struct dp_prefix *b)
+{
+	return a->len == b->len && !dp_addr_cmp(&a->addr, &b->addr);
+}
+
 /* Is what happens now part of a leader's repetition, as far as time tells? */
 static bool in_window(const struct ipam_driver *d)
 {
@@ -52,6 +58,31 @@ int ipam_generation_begin(struct ipam_driver *d, struct dp_error *err)
 	if (r == 0)
 		r = ipam_state_put_replay(d->state, replay, err);
 	return ipam_driver_spoil(d, r, err);
+}
+
+/* ---- a second network, or a crash ---- */
+
+bool ipam_generation_doubtful(const struct ipam_driver *d, struct ipam_pool *pool)
+{
+	const struct ipam_pool_life *life = ipam_pool_life(pool);
+
+	return ipam_pool_ident(pool)->book == IPAM_LOCAL && ipam_pool_replayable(pool) &&
+	       !life->released_at && life->alive < ipam_space_generation(d->space);
+}
+
+bool ipam_generation_is_own(const struct ipam_driver *d, const struct ipam_pool *pool)
+{
+	const struct ipam_peer_view *view = ipam_join_view(d);
+	const struct dp_prefix *prefix = &ipam_pool_ident(pool)->pool;
+	size_t n_pools = 0;
+
+	for (size_t i = 0; view && i < ipam_space_n_subnets(d->space, IPAM_LOCAL); i++) {
+		const struct ipam_subnet *s = ipam_space_subnet(d->space, IPAM_LOCAL, i);
+
+		if (same_prefix(ipam_subnet_prefix(s), prefix))
+			n_pools += ipam_subnet_n_pools(s); /* tenants' as well: who has which is not known */
+	}
+	return n_pools && ipam_peer_view_own(view, prefix) >= n_pools;
 }
 
 /* ---- pools in the way ---- */
@@ -78,11 +109,6 @@ static bool all_yield(const struct ipam_driver *d, const struct ipam_subnet *sub
 			return false;
 	}
 	return true;
-}
-
-static bool same_prefix(const struct dp_prefix *a, const struct dp_prefix *b)
-{
-	return a->len == b->len && !dp_addr_cmp(&a->addr, &b->addr);
 }
 
 /* Is something in the place of @id, and may all of it go? */

@@ -62,7 +62,9 @@
  * reclaimed at once if both requests were certainly a Swarm's (its serial key is among the options). A
  * network without options, or made by --config-from, looks like a person's: where the host is said to
  * be in a Swarm its pool is given again, with all its addresses; which of them are in use the network
- * daemon knows (reclaim.h). A pool that is certainly Swarm's and was not heard of in this generation
+ * daemon knows (reclaim.h). The network daemon is asked before: if each pool on the subnet is one of a
+ * network that the engine itself keeps on disk, which its id tells, then no crash has made it forget
+ * one, and this is a second network. A pool that is certainly Swarm's and was not heard of in this generation
  * makes way for another such one: the leader does not allow the two at a time. Until then it stays: the
  * network may have left the host while the engine was down, or have containers that want nothing.
  *
@@ -73,6 +75,10 @@
  *     of the two takes the pool along;
  *   - a leader that has no network left claims nothing, so that pools of its earlier terms stay and
  *     refuse others that overlap them, except equal ones: `myipamplugin release` ends them;
+ *   - in the local space, where the network daemon is none of ours or does not answer, where a Swarm's
+ *     network has the subnet, too (in another tenant's book), and where an engine's own network was
+ *     deleted without its pool's release, a host that is said to be in a Swarm gives an unheard pool
+ *     again: two networks then share its bitmap, as above;
  *   - a duplicate --ip of an address not yet confirmed since the pool's claim is not noticed;
  *   - the books of a manager that does not lead are those of its last term: they are put right
  *     when it leads again;
@@ -89,6 +95,13 @@
 
 /* ipam_generation_begin() - the engine asked for the capabilities. */
 DP_NODISCARD int ipam_generation_begin(struct ipam_driver *d, struct dp_error *err);
+
+/* ipam_generation_doubtful() - @pool, of the local book, is requested again without a Swarm's sign: does
+ * it take the network daemons (ipam_join_then()) to tell whose request it is? */
+bool ipam_generation_doubtful(const struct ipam_driver *d, struct ipam_pool *pool);
+
+/* ipam_generation_is_own() - when they were asked: is it a second network beside the engine's own? */
+bool ipam_generation_is_own(const struct ipam_driver *d, const struct ipam_pool *pool);
 
 enum { IPAM_MAX_MOVES = 8 }; /* subnets that make way for one pool; with more it is refused */
 

@@ -106,6 +106,11 @@ const struct ipam_peer_endpoint *ipam_join_find(const struct ipam_driver *d,
 	return ipam_peer_view_endpoint(d->join->view, addr);
 }
 
+const struct ipam_peer_view *ipam_join_view(const struct ipam_driver *d)
+{
+	return d->join->view;
+}
+
 int ipam_join_open(struct ipam_driver *d, struct dp_error *err)
 {
 	d->join = calloc(1, sizeof *d->join);

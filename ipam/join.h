@@ -3,9 +3,10 @@
 #define DP_IPAM_JOIN_H
 
 /*
- * Leases beside what the network daemons know of their holders: for people who ask who has an address.
- * The network daemons are asked when somebody asks us; the pages of one answer use what they said at
- * its beginning. Without them leases are shown with what the engine told.
+ * Leases beside what the network daemons know of their holders: for people who ask who has an address,
+ * and for a request that only they can judge. The network daemons are asked when somebody asks us; the
+ * pages of one answer use what they said at its beginning. Without them leases are shown with what the
+ * engine told.
  */
 
 #include "common/rpc.h"
@@ -27,6 +28,9 @@ DP_NODISCARD int ipam_join_then(struct ipam_driver *d, struct dp_call *call, dp_
 const struct ipam_peer_endpoint *ipam_join_find(const struct ipam_driver *d,
 						const struct ipam_subnet *subnet,
 						const struct dp_addr *addr);
+
+/* ipam_join_view() - for @then: all of it; NULL = there is no network daemon, or it did not answer. */
+const struct ipam_peer_view *ipam_join_view(const struct ipam_driver *d);
 
 /* ipam_join_open() - Return: 0; -ENOMEM. */
 DP_NODISCARD int ipam_join_open(struct ipam_driver *d, struct dp_error *err);

@@ -23,9 +23,14 @@ struct array {
 	size_t max;
 };
 
+struct network_pool {
+	struct dp_prefix prefix;
+	bool own; /* see ipam_peer_view_own() */
+};
+
 struct ipam_peer_view {
 	struct array endpoints; /* struct ipam_peer_endpoint, sorted by address once complete */
-	struct array pools;     /* struct dp_prefix, one for each network that has it */
+	struct array pools;     /* struct network_pool, one for each network that has it */
 	struct array others;    /* struct dp_addr: gateways, auxiliary addresses; sorted likewise */
 };
 
@@ -83,11 +88,21 @@ static const void *find(const struct array *a, const void *key, size_t size,
 
 size_t ipam_peer_view_networks(const struct ipam_peer_view *view, const struct dp_prefix *pool)
 {
-	const struct dp_prefix *pools = view->pools.items;
+	const struct network_pool *pools = view->pools.items;
 	size_t n = 0;
 
 	for (size_t i = 0; i < view->pools.n; i++)
-		n += dp_prefix_equal(&pools[i], pool);
+		n += dp_prefix_equal(&pools[i].prefix, pool);
+	return n;
+}
+
+size_t ipam_peer_view_own(const struct ipam_peer_view *view, const struct dp_prefix *pool)
+{
+	const struct network_pool *pools = view->pools.items;
+	size_t n = 0;
+
+	for (size_t i = 0; i < view->pools.n; i++)
+		n += pools[i].own && dp_prefix_equal(&pools[i].prefix, pool);
 	return n;
 }
 
@@ -134,13 +149,15 @@ static const struct dp_schema answer_schema = {
 };
 
 struct network {
+	const char *id;
 	json_t *subnets;
 	const char *aux;
 };
 
 static const struct dp_schema network_schema = {
-	.n_fields = 2,
-	.fields = (const struct dp_field[2]){
+	.n_fields = 3,
+	.fields = (const struct dp_field[3]){
+		DP_STR(struct network, id, "ID"),
 		DP_ARR(struct network, subnets, "Subnets", .flags = DP_F_REQUIRED),
 		DP_STR(struct network, aux, "Aux", .flags = DP_F_REQUIRED, .max = UINT32_MAX),
 	},
@@ -195,15 +212,20 @@ static int add_other(struct ipam_peer_view *view, const char *text, struct dp_er
 	return append(&view->others, &addr, sizeof addr) < 0 ? dp_error_oom(err) : 0;
 }
 
-static int add_subnet(struct ipam_peer_view *view, const json_t *obj, struct dp_error *err)
+static bool is_engines_own(const char *id)
 {
-	struct dp_prefix pool;
+	return id && strlen(id) == 64 && strspn(id, "0123456789abcdef") == 64;
+}
+
+static int add_subnet(struct ipam_peer_view *view, const json_t *obj, bool own, struct dp_error *err)
+{
+	struct network_pool pool = { .own = own };
 	struct subnet s;
 	int r = dp_schema_decode(&subnet_schema, obj, &s, err);
 
 	if (r < 0)
 		return r;
-	if (dp_prefix_parse(s.pool, &pool) < 0)
+	if (dp_prefix_parse(s.pool, &pool.prefix) < 0)
 		return no_address(err, s.pool);
 	if (append(&view->pools, &pool, sizeof pool) < 0)
 		return dp_error_oom(err);
@@ -218,7 +240,7 @@ static int add_network(struct ipam_peer_view *view, const json_t *obj, struct dp
 	int r = dp_schema_decode(&network_schema, obj, &n, err);
 
 	for (size_t i = 0; r == 0 && i < json_array_size(n.subnets); i++)
-		r = add_subnet(view, json_array_get(n.subnets, i), err);
+		r = add_subnet(view, json_array_get(n.subnets, i), is_engines_own(n.id), err);
 	if (r < 0)
 		return r;
 	copy = strdup(n.aux);

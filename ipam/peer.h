@@ -35,6 +35,11 @@ void ipam_peer_view_free(struct ipam_peer_view *view); /* NULL is fine */
 /* ipam_peer_view_networks() - how many networks have @pool, in the local book. */
 size_t ipam_peer_view_networks(const struct ipam_peer_view *view, const struct dp_prefix *pool);
 
+/* ipam_peer_view_own() - of those, how many are networks of the engine itself, which it keeps on disk:
+ * their ids are 64 hexadecimal digits, those of a Swarm's networks are not (moby: stringid, swarmkit:
+ * identity). */
+size_t ipam_peer_view_own(const struct ipam_peer_view *view, const struct dp_prefix *pool);
+
 /* ipam_peer_view_endpoint() - the endpoint that has @addr; NULL if there is none, or more than one:
  * tenants may have the same addresses. O(log endpoints). Borrowed. */
 const struct ipam_peer_endpoint *ipam_peer_view_endpoint(const struct ipam_peer_view *view,

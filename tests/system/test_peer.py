@@ -307,6 +307,60 @@ def patient_pair():
     return pair(reclaim=600, deadline=10)
 
 
+# ---- a second network, or an engine that has crashed ----
+
+SWARM_ID = "x99517ozgtpbq2jd5wbc8hv1k"
+
+
+def unheard_pool(ipam, net, name, options=None):
+    """A pool with its network, of which nothing was heard since the engine started."""
+    pool = pool_with_gateway(ipam, options=options)
+    request = network_request(name, {"mode": "isolated"})
+    net.good("CreateNetwork", request)
+    ipam.good("GetCapabilities", {})
+    return pool
+
+
+@test("in a Swarm's host a second network beside an idle one that the engine keeps on disk is refused")
+def second_network():
+    ipam, net = pair("--swarm", "true", reclaim=600, deadline=10)
+    pool = unheard_pool(ipam, net, hex_id("n"))
+    request_pool(ipam, "10.1.0.0/24", bad=["Pool overlaps"])
+    ipam.restart()
+    request_pool(ipam, "10.1.0.0/24", bad=["Pool overlaps"])
+    need(ipam.good("RequestAddress", {"PoolID": pool, "Address": "10.1.0.9"}), "the first one works")
+
+
+@test("in a Swarm's host a Swarm's network gets its pool again after a crash, whether the network daemon knows it or not")
+def crashed_network():
+    ipam, net = pair("--swarm", "true", reclaim=600, deadline=10)
+    pool = unheard_pool(ipam, net, SWARM_ID)
+    equal(request_pool(ipam, "10.1.0.0/24")["PoolID"], pool)
+    request_pool(ipam, "10.1.0.0/24", bad=["Pool overlaps"])
+    net.good("DeleteNetwork", {"NetworkID": SWARM_ID})
+    ipam.good("GetCapabilities", {})
+    equal(request_pool(ipam, "10.1.0.0/24")["PoolID"], pool, "the network daemon has forgotten")
+    ipam.good("GetCapabilities", {})
+    net.stop()
+    equal(request_pool(ipam, "10.1.0.0/24")["PoolID"], pool, "there is no network daemon")
+
+
+@test("in a Swarm's host tenants' networks on one subnet are told apart only if all of them are the engine's own")
+def second_network_of_tenants():
+    ipam, net = pair("--swarm", "true", reclaim=600, deadline=10)
+    request_pool(ipam, "10.1.0.0/24", options={"tenant": "dmz"})
+    own = network_request(hex_id("own"), {"mode": "isolated"})
+    net.good("CreateNetwork", own)
+    pool = unheard_pool(ipam, net, SWARM_ID, options={"tenant": "lan"})
+    equal(request_pool(ipam, "10.1.0.0/24", options={"tenant": "lan"})["PoolID"], pool, "a repetition must not fail")
+    net.good("DeleteNetwork", {"NetworkID": SWARM_ID})
+    net.good("CreateNetwork", network_request(hex_id("lan"), {"mode": "isolated"}))
+    ipam.restart()  # what it has learned of the networks is kept for some seconds
+    ipam.good("GetCapabilities", {})
+    for tenant in ("dmz", "lan"):
+        request_pool(ipam, "10.1.0.0/24", options={"tenant": tenant}, bad=["Pool overlaps"])
+
+
 # ---- leases and their holders ----
 
 @test("a lease is shown with the MAC address, link and network that only the network daemon knows")
