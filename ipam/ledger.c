@@ -50,7 +50,8 @@ enum statement {
 	" l.gateway, l.conflict FROM lease l LEFT JOIN pool p ON p.id = l.pool"
 
 static const char *const sql[N_STATEMENTS] = {
-	[S_SETTINGS] = "SELECT strategy, first, last FROM pool_setting WHERE pool = ?1",
+	[S_SETTINGS] = "SELECT s.strategy, s.first, s.last, p.cursor FROM pool_setting s"
+		       " JOIN pool p ON p.id = s.pool WHERE s.pool = ?1",
 	[S_SETTING_PUT] = "INSERT OR REPLACE INTO pool_setting(pool, strategy, first, last)"
 			  " VALUES(?1, ?2, ?3, ?4)",
 	[S_BLOCKS] = "SELECT first, last, reserved, name, mac FROM block WHERE subnet = ?1",
@@ -155,6 +156,7 @@ static int load_setting(struct ipam_ledger *ledger, struct ipam_pool *pool, stru
 		r = damaged("setting of pool", ipam_pool_rowid(pool), err);
 	} else {
 		ipam_pool_set_strategy(pool, strategy);
+		ipam_pool_set_cursor(pool, (uint64_t)dp_stmt_int(s, 3)); /* was outside, maybe */
 		r = 0;
 	}
 	dp_stmt_reset(s);

@@ -149,6 +149,18 @@ def extend():
     request_address(d, pool, bad=("no available addresses",))
 
 
+@test("a pool that was extended goes on behind its last pick after a restart")
+def extended_cursor():
+    d = ipam()
+    pool = request_pool(d, "10.0.0.0/24", "10.0.0.8/30")["PoolID"]
+    command(d, "extend", pool, "10.0.0.8-10.0.0.99")
+    for n in range(8, 14):
+        equal(pick(d, pool), "10.0.0.%d" % n)
+    release_address(d, pool, "10.0.0.8")
+    d.restart()
+    equal(pick(d, pool), "10.0.0.14")
+
+
 @test("release gives back an address that nobody will, and the engine may still release it")
 def release():
     d = ipam()
