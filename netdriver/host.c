@@ -825,6 +825,16 @@ int ndrv_host_restore_names(struct ndrv_host *host, const struct ndrv_view *view
 	return r;
 }
 
+void ndrv_host_look_at(struct ndrv_host *host, struct ndrv_endpoint *e)
+{
+	struct dp_error ignored = DP_ERROR_INIT;
+	struct ndrv_link link;
+
+	if (!e->in_container && e->ifindex &&
+	    ndrv_rtnl_get_link_by_index(host->rtnl, e->ifindex, &link, &ignored) == 0)
+		e->in_container = link.lower_elsewhere;
+}
+
 /* The endpoint's link is where it should be: learn its index, mend its master. */
 static int adopt_endpoint(struct ndrv_host *host, struct ndrv_endpoint *e,
 			  const struct ndrv_link *link, const struct ndrv_link *bridge,

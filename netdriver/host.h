@@ -31,6 +31,9 @@ DP_NODISCARD int ndrv_host_open(const char *sysctl_dir, bool add_rules,
 				struct ndrv_host **ret_host, struct dp_error *err);
 void ndrv_host_close(struct ndrv_host *host); /* NULL is fine; the data path stays */
 
+/* ndrv_host_look_at() - has the engine moved @e's link into its container? Notes it in @e->in_container. */
+void ndrv_host_look_at(struct ndrv_host *host, struct ndrv_endpoint *e);
+
 /* ndrv_host_watch() - be told what happens to links. Return: as ndrv_rtnl_watch_open(). */
 DP_NODISCARD int ndrv_host_watch(struct ndrv_host *host, ndrv_rtnl_event_fn *fn, void *ctx,
 				 struct ndrv_rtnl_watch **ret_watch, struct dp_error *err);

@@ -113,8 +113,10 @@ static json_t *network_status(const struct ndrv_driver *d, const struct ndrv_net
 	const struct ndrv_segment *s = n->segment;
 	unsigned n_attached = 0;
 
-	for (const struct ndrv_endpoint *e = n->endpoints; e; e = e->next)
+	for (struct ndrv_endpoint *e = n->endpoints; e; e = e->next) {
+		ndrv_host_look_at(d->host, e);
 		n_attached += e->in_container;
+	}
 	return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:i, s:o, s:i, s:i, s:s}", "Network",
 			 n->spec.id, "Mode", ndrv_mode_name(n->spec.mode), "Segment", s->key, "Parent",
 			 n->spec.parent, "VLAN", (int)n->spec.vlan, "MTU", (int)n->mtu, "Bridge",
@@ -228,9 +230,10 @@ static int on_endpoints(void *ctx, struct dp_call *call, const void *req, struct
 			i += n->n_endpoints;
 			continue;
 		}
-		for (const struct ndrv_endpoint *e = n->endpoints; e && !more; e = e->next) {
+		for (struct ndrv_endpoint *e = n->endpoints; e && !more; e = e->next) {
 			if (i++ < first)
 				continue;
+			ndrv_host_look_at(d->host, e);
 			if (json_array_append_new(list, endpoint_status(e)) < 0)
 				return dp_error_oom(err);
 			more = json_array_size(list) == ENDPOINTS_A_PAGE;
