@@ -140,7 +140,7 @@ TESTS += $(script_tests)
 
 EXTRA_DIST += $(script_tests) \
 	%D%/bench/instructions %D%/bench/instructions.baseline %D%/bench/plot \
-	%D%/bench/run %D%/bench/scale.py %D%/bench/start-cost.sh \
+	%D%/bench/run %D%/bench/scale.py %D%/bench/start-cost %D%/bench/start-cost.sh \
 	%D%/data \
 	%D%/fuzz/corpus \
 	%D%/judge \

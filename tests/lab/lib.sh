@@ -262,6 +262,40 @@ stop_daemons() {
 	stop_daemon myipamplugin "${1:-TERM}"
 }
 
+# managed_pair KEY=VALUE...: both as managed plugins, which create() then uses; each key goes to the plugin whose prefix
+# it has (MYNETWORKPLUGIN_, MYIPAMPLUGIN_).
+managed_pair() {
+	driver=mynetworkplugin:latest ipam=myipamplugin:latest
+	check "both plugins are created from what make plugin made" make_pair || die "no plugins"
+	check "they are set up: $*" set_pair "$@" || die "not set"
+	check "they are enabled" enable_pair || die "not enabled"
+}
+make_pair() {
+	docker plugin create mynetworkplugin /plugins/mynetworkplugin && docker plugin create myipamplugin /plugins/myipamplugin
+}
+set_pair() {
+	local setting name
+	for setting; do
+		name=${setting%%_*}
+		docker plugin set "${name,,}" "$setting" || return
+	done
+}
+enable_pair() { docker plugin enable mynetworkplugin && docker plugin enable myipamplugin; }
+
+# join_swarm: host 1 begins a Swarm, the others join it as workers; on return all are in it, and host 1 sees all ready.
+join_swarm() {
+	if [ "$host" = 1 ]; then
+		check "a Swarm begins" docker swarm init --advertise-addr 10.99.0.1 || die "no Swarm"
+		docker swarm join-token -q worker >/share/token.new && mv /share/token.new /share/token
+	fi
+	barrier swarm
+	[ "$host" = 1 ] ||
+		check "host $host joins it" docker swarm join --token "$(cat /share/token)" 10.99.0.1:2377 || die "no Swarm"
+	barrier joined
+	[ "$host" != 1 ] || within 60 all_ready || die "the nodes do not get ready"
+}
+all_ready() { [ "$(docker node ls --format '{{.Status}}' | grep -c Ready)" = "$hosts" ]; }
+
 # create NAME OPTION...: a network of our two drivers.
 create() {
 	local name=$1

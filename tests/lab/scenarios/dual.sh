@@ -7,25 +7,11 @@
 
 start_engine
 make_image
-driver=mynetworkplugin:latest ipam=myipamplugin:latest
-check "both plugins are created and enabled" bash -c 'docker plugin create mynetworkplugin /plugins/mynetworkplugin &&
-	docker plugin create myipamplugin /plugins/myipamplugin &&
-	docker plugin set mynetworkplugin MYNETWORKPLUGIN_SCOPE=global MYNETWORKPLUGIN_PARENT=eth0 &&
-	docker plugin enable mynetworkplugin && docker plugin enable myipamplugin' || die "no plugins"
-if [ "$host" = 1 ]; then
-	check "a Swarm begins" docker swarm init --advertise-addr 10.99.0.1 || die "no Swarm"
-	docker swarm join-token -q worker >/share/token.new && mv /share/token.new /share/token
-	barrier swarm
-else
-	within 120 test -e /share/token
-	barrier swarm
-	check "the second host joins it" docker swarm join --token "$(cat /share/token)" 10.99.0.1:2377 || die "no Swarm"
-fi
-barrier joined
+managed_pair MYNETWORKPLUGIN_SCOPE=global MYNETWORKPLUGIN_PARENT=eth0
+join_swarm
 
 running() { [ "$(docker service ps web --filter desired-state=running --format '{{.CurrentState}}' | grep -c '^Running')" = "$1" ]; }
 if [ "$host" = 1 ]; then
-	within 60 bash -c "[ \$(docker node ls --format '{{.Status}}' | grep -c Ready) = 2 ]" || die "the nodes do not get ready"
 	check "a dual-stack network is created" create v200 --ipv6 --attachable --subnet 10.200.0.0/24 --gateway 10.200.0.1 \
 		--subnet fd00:200::/64 --gateway fd00:200::1 --ipam-opt v6-from=10.200.0.0/24 -o vlan=200 || die "no network"
 	check "a service of 6 is created on it" docker service create -d --name web --network v200 --replicas 6 \

@@ -7,22 +7,8 @@
 
 start_engine
 make_image
-driver=mynetworkplugin:latest ipam=myipamplugin:latest
-check "both plugins are created" bash -c 'docker plugin create mynetworkplugin /plugins/mynetworkplugin && docker plugin create myipamplugin /plugins/myipamplugin' ||
-	die "no plugins"
-check "the network plugin's scope is set to global" docker plugin set mynetworkplugin MYNETWORKPLUGIN_SCOPE=global MYNETWORKPLUGIN_LOG_LEVEL=debug
-check "both are enabled" bash -c 'docker plugin enable mynetworkplugin && docker plugin enable myipamplugin' || die "not enabled"
-
-if [ "$host" = 1 ]; then
-	check "a Swarm begins" docker swarm init --advertise-addr 10.99.0.1 || die "no Swarm"
-	docker swarm join-token -q worker >/share/token.new && mv /share/token.new /share/token
-	barrier swarm
-else
-	within 120 test -e /share/token
-	barrier swarm
-	check "the second host joins it" docker swarm join --token "$(cat /share/token)" 10.99.0.1:2377 || die "no Swarm"
-fi
-barrier joined
+managed_pair MYNETWORKPLUGIN_SCOPE=global MYNETWORKPLUGIN_LOG_LEVEL=debug
+join_swarm
 
 no_links() { [ -z "$(our_links)" ]; }
 # running N: does the service have N tasks, all of them running, and no other one that still runs?
@@ -56,7 +42,6 @@ round() {
 }
 
 if [ "$host" = 1 ]; then
-	within 60 bash -c "[ \$(docker node ls --format '{{.Status}}' | grep -c Ready) = 2 ]" || die "the nodes do not get ready"
 	check "a network on VLAN 100 is created for the Swarm" create v100 --subnet 10.100.0.0/24 --gateway 10.100.0.1 -o parent=eth0 -o vlan=100 ||
 		die "no network"
 	is "its scope is the Swarm" "$(docker network inspect -f '{{.Scope}}' v100)" swarm
