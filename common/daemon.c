@@ -3,17 +3,21 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <link.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "common/access.h"
 #include "common/cleanup.h"
@@ -338,6 +342,33 @@ static int open_sockets(struct daemon *d, const struct dp_common_config *common,
 	return r < 0 ? dp_error_prefix(err, "metrics-address") : 0;
 }
 
+/* What is never written is as its file says: code and constants. */
+static int release_object(struct dl_phdr_info *object, size_t size, void *ctx)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+	(void)size;
+	(void)ctx;
+	for (unsigned i = 0; i < object->dlpi_phnum; i++) {
+		const ElfW(Phdr) *h = &object->dlpi_phdr[i];
+		uintptr_t begin = (object->dlpi_addr + h->p_vaddr) & ~(page - 1);
+		uintptr_t end = object->dlpi_addr + h->p_vaddr + h->p_memsz;
+
+		if (h->p_type == PT_LOAD && !(h->p_flags & PF_W))
+			(void)madvise((void *)begin, end - begin, MADV_DONTNEED);
+	}
+	return 0;
+}
+
+/* Libraries of libraries prepare themselves for what we never ask of them, TLS above all: most of the
+ * memory that a daemon has seen when it is ready it does not need again. What it does need comes back
+ * from the kernel's cache, page by page. */
+static void release_start(void)
+{
+	(void)dl_iterate_phdr(release_object, NULL);
+	(void)malloc_trim(0);
+}
+
 /* Before the state is opened: whatever needs more than what is kept fails at start, not a month
  * later. */
 static int drop_privileges(const struct dp_daemon_spec *spec, const void *config,
@@ -437,6 +468,7 @@ static int run(const struct dp_daemon_spec *spec, const void *config)
 	int r = start(&d, config, &err);
 
 	if (r == 0) {
+		release_start();
 		notify("READY=1");
 		dp_log_notice("%s %s is ready", spec->name, PACKAGE_VERSION);
 		r = dp_loop_run(d.loop, &err);

@@ -63,7 +63,7 @@ def has_vlans():
 @test("%d networks and %d endpoints" % (NETWORKS, ENDPOINTS))
 def scale():
     d = Daemon("net", args=["--firewall", "off", "--log-level", "notice"])
-    say("%.1f MB idle" % memory(d, "VmRSS"))
+    goal("memory when idle, MB (6)", memory(d, "VmRSS"), 6)
     vlans = has_vlans()
     say("networks are VLANs of one parent" if vlans else "this kernel has no 802.1Q: networks have no uplink")
     networks = [hex_id("n%d" % i) for i in range(NETWORKS)]

@@ -40,6 +40,19 @@ def ready(kind):
     d.connect().close()
 
 
+@both("{} has at most 6 MB in memory while it idles, after work as well")
+def idle_memory(kind):
+    d = daemon_of(kind)
+    if has_sanitizers(kind):
+        return d.stop()  # which have the greater part of the memory then
+    for work in (fill, lambda d: d.stop()):
+        with open("/proc/%d/status" % d.process.pid, encoding="ascii") as f:
+            kib = next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
+        need(kib <= 6 * 1024, "it is %d KiB" % kib)
+        work(d)
+    return None
+
+
 @both("{} ends on SIGTERM with status 0 in less than a second, and takes its socket away")
 def sigterm(kind):
     d = daemon_of(kind)
