@@ -41,6 +41,7 @@
 
 #include "common/cleanup.h"
 #include "netdriver/firewall_internal.h"
+#include "netdriver/rtnl_nlmsg.h"
 
 #define BUF_SIZE          16384 /* bytes for one batch, and for one answer */
 #define CHANGE_MAX        2048  /* bytes that one rule can take in it */
@@ -132,7 +133,7 @@ static int code_of(const struct nlmsghdr *nlh)
 	if (mnl_nlmsg_get_payload_len(nlh) < sizeof code)
 		return nlh->nlmsg_type == NLMSG_DONE ? 0 : -EBADMSG;
 	memcpy(&code, mnl_nlmsg_get_payload(nlh), sizeof code);
-	return code > 0 ? -code : code;
+	return ndrv_nlmsg_code(code);
 }
 
 static int take_message(struct exchange *x, const struct nlmsghdr *nlh)
@@ -163,7 +164,7 @@ static int receive_some(struct ndrv_fw *fw, struct exchange *x)
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? -ETIMEDOUT : -errno;
-	for (left = (int)n; r >= 0 && x->n_acks && mnl_nlmsg_ok(nlh, left);
+	for (left = (int)n; r >= 0 && x->n_acks && ndrv_nlmsg_ok(nlh, left);
 	     nlh = mnl_nlmsg_next(nlh, &left))
 		r = take_message(x, nlh);
 	return r;

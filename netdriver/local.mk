@@ -20,6 +20,7 @@ netdriver_libnetdriver_a_SOURCES = \
 	netdriver/rtnl_addr.c \
 	netdriver/rtnl_bridge.c \
 	netdriver/rtnl_link.c \
+	netdriver/rtnl_nlmsg.h \
 	netdriver/rtnl_read.c \
 	netdriver/rtnl_veth.c \
 	netdriver/rtnl_vlan.c \

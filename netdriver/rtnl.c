@@ -29,7 +29,6 @@
 #define RECEIVE_TIMEOUT_S   5
 #define RECEIVE_BUFFER_SIZE (1024 * 1024) /* bytes; holds the answers of any batch */
 #define SMALL_REQUEST_SIZE  256           /* bytes */
-#define MAX_ERRNO           4095          /* the kernel's largest */
 
 enum dp_err_kind rtnl_error_kind(int code, bool explained)
 {
@@ -354,9 +353,7 @@ static bool take_ack(struct rtnl_ack *ack, const struct nlmsghdr *nlh)
 	ack->code = -EBADMSG;
 	if (mnl_nlmsg_get_payload_len(nlh) < sizeof *e)
 		return true;
-	if (e->error < -MAX_ERRNO || e->error > MAX_ERRNO)
-		return true;
-	ack->code = e->error > 0 ? -e->error : e->error;
+	ack->code = ndrv_nlmsg_code(e->error);
 	read_extack(nlh, e, ack->extack);
 	return true;
 }
@@ -396,7 +393,7 @@ static int receive_some(struct ndrv_rtnl *rtnl, struct exchange *x)
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? -ETIMEDOUT : -errno;
-	for (left = (int)n; rtnl_message_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
+	for (left = (int)n; ndrv_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
 		int r = take_message(&rtnl->batch, x, nlh);
 
 		if (r < 0)

@@ -13,6 +13,7 @@
 #include <netlink/netlink.h>
 
 #include "netdriver/rtnl.h"
+#include "netdriver/rtnl_nlmsg.h"
 
 #define RTNL_BUF_SIZE   16384 /* bytes for the requests of one exchange, and for one answer */
 #define RTNL_EXTACK_MAX 256   /* bytes kept of an extended-ack text, NUL included */
@@ -62,13 +63,6 @@ struct ndrv_rtnl {
 
 /* rtnl_note_group() - link @ifindex was seen in @group: that is not free then, unless we did it. */
 void rtnl_note_group(struct ndrv_rtnl *rtnl, int ifindex, uint32_t group);
-
-/* rtnl_message_ok() - there is a whole message at @nlh, of the @left bytes that are there. libmnl's
- * own check takes a length of 2 GiB and more for a negative one, which fits everywhere. */
-static inline bool rtnl_message_ok(const struct nlmsghdr *nlh, int left)
-{
-	return mnl_nlmsg_ok(nlh, left) && nlh->nlmsg_len <= (unsigned)left;
-}
 
 /* rtnl_batch_begin() - the handle's batch, emptied; the verdicts of the last one are gone. */
 struct rtnl_batch *rtnl_batch_begin(struct ndrv_rtnl *rtnl);

@@ -132,14 +132,24 @@ static struct ndrv_link link_from_object(struct rtnl_link *obj)
 	return link;
 }
 
-/* libnl's accessors of VLAN links stumble over one without data, which no kernel sends. */
+/* libnl stumbles over a link without data where it is a VLAN, in the accessors, or has statistics of its
+ * kind, in many kinds' parsers. No kernel sends one. */
 static bool is_readable(struct nlmsghdr *nlh)
 {
 	struct nlattr *info = nlmsg_find_attr(nlh, sizeof(struct ifinfomsg), IFLA_LINKINFO);
 	struct nlattr *kind = info ? nla_find(nla_data(info), nla_len(info), IFLA_INFO_KIND) : NULL;
 
-	return !kind || nla_strcmp(kind, "vlan") != 0 ||
-	       nla_find(nla_data(info), nla_len(info), IFLA_INFO_DATA);
+	return !kind || nla_find(nla_data(info), nla_len(info), IFLA_INFO_DATA) ||
+	       (nla_strcmp(kind, "vlan") != 0 &&
+		!nla_find(nla_data(info), nla_len(info), IFLA_INFO_XSTATS));
+}
+
+/* Return: 0; -ENOMEM; -EBADMSG. */
+static int parse_message(struct nl_msg *msg, void (*take)(struct nl_object *obj, void *ctx), void *ctx)
+{
+	int r = is_readable(nlmsg_hdr(msg)) ? nl_msg_parse(msg, take, ctx) : -NLE_PARSE_ERR;
+
+	return r >= 0 ? 0 : r == -NLE_NOMEM ? -ENOMEM : -EBADMSG;
 }
 
 static void take_link_object(struct nl_object *obj, void *ctx)
@@ -154,6 +164,7 @@ int rtnl_parse_link(const struct nlmsghdr *nlh, struct ndrv_link *ret_link)
 	DP_CLEANUP(msg_freep) struct nl_msg *msg = NULL;
 	struct nlmsghdr *copy_of; /* nlmsg_convert() copies, but takes no const */
 	struct ndrv_link link = { 0 };
+	int r;
 
 	if (nlh->nlmsg_type != RTM_NEWLINK) /* libnl would make another kind of object of it */
 		return -EBADMSG;
@@ -162,8 +173,10 @@ int rtnl_parse_link(const struct nlmsghdr *nlh, struct ndrv_link *ret_link)
 	if (!msg)
 		return -ENOMEM;
 	nlmsg_set_proto(msg, NETLINK_ROUTE);
-	if (!is_readable(nlmsg_hdr(msg)) || nl_msg_parse(msg, take_link_object, &link) < 0 ||
-	    link.ifindex <= 0)
+	r = parse_message(msg, take_link_object, &link);
+	if (r < 0)
+		return r;
+	if (link.ifindex <= 0)
 		return -EBADMSG;
 	*ret_link = link;
 	return 0;
@@ -267,10 +280,13 @@ static void append_link(struct nl_object *obj, void *ctx)
 static int take_listed(struct nl_msg *msg, void *ctx)
 {
 	struct link_list *list = ctx;
+	int r;
 
-	if (list->r == 0 && nlmsg_hdr(msg)->nlmsg_type == RTM_NEWLINK &&
-	    (!is_readable(nlmsg_hdr(msg)) || nl_msg_parse(msg, append_link, list) < 0))
-		list->r = -EBADMSG;
+	if (list->r < 0 || nlmsg_hdr(msg)->nlmsg_type != RTM_NEWLINK)
+		return NL_OK;
+	r = parse_message(msg, append_link, list);
+	if (list->r == 0)
+		list->r = r;
 	return NL_OK;
 }
 

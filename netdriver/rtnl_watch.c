@@ -146,7 +146,7 @@ void ndrv_rtnl_watch_read(struct ndrv_rtnl_watch *watch)
 		}
 		if (n <= 0)
 			return;
-		for (left = (int)n; rtnl_message_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left))
+		for (left = (int)n; ndrv_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left))
 			take_message(watch, nlh);
 	}
 }

@@ -11,10 +11,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <net/if.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "netdriver/firewall_internal.h"
 #include "netdriver/rtnl_internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -25,6 +27,7 @@ static const uint8_t *input;
 static size_t input_size;
 static uint32_t first_seq; /* of the requests sent last */
 static unsigned n_sent;
+static bool no_objects; /* only verdicts arrive */
 
 ssize_t __wrap_mnl_socket_sendto(const struct mnl_socket *nl, const void *buf, size_t size)
 {
@@ -45,9 +48,19 @@ static void number_messages(void *buf, size_t size)
 	int left = (int)size;
 	uint32_t i = 0;
 
-	for (; rtnl_message_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
+	for (; ndrv_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
 		nlh->nlmsg_seq = first_seq + i % (n_sent ? n_sent : 1);
 		i += nlh->nlmsg_type == NLMSG_ERROR;
+	}
+}
+
+static void drop_objects(void *buf, size_t size)
+{
+	struct nlmsghdr *nlh = buf;
+
+	for (int left = (int)size; ndrv_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
+		if (nlh->nlmsg_type >= NLMSG_MIN_TYPE)
+			nlh->nlmsg_type = NLMSG_NOOP;
 	}
 }
 
@@ -68,6 +81,8 @@ ssize_t __wrap_mnl_socket_recvfrom(const struct mnl_socket *nl, void *buf, size_
 	memcpy(buf, input + 3, n);
 	if (input[2] & 1)
 		number_messages(buf, n);
+	if (no_objects)
+		drop_objects(buf, n);
 	input += 3 + n;
 	input_size -= 3 + n;
 	return (ssize_t)n;
@@ -184,8 +199,30 @@ static void watch(struct ndrv_rtnl *rtnl, struct dp_error *err)
 	ndrv_rtnl_watch_read(w);
 }
 
+/* Verdicts only: libnftnl, which reads the rules, ends the process at an attribute that is not as it
+ * expects. That is its answer to a kernel that is broken. */
+static void change_rules(struct ndrv_rtnl *rtnl, struct dp_error *err)
+{
+	static struct ndrv_fw fw;
+	const struct fw_set set = { .id = "x", .comment = FW_MARK "x", .n_rules = 1,
+				    .rules = { { .in = "b0", .out = "b0", .accept = true } } };
+	struct fw_ids ids = { .n = 0 };
+	bool found;
+
+	(void)rtnl;
+	no_objects = true;
+	check(fw_nft.list(&fw, AF_INET, &ids, err), err);
+	for (size_t i = 0; i < ids.n; i++)
+		assert(memchr(ids.ids[i].id, 0, sizeof ids.ids[i].id));
+	free(ids.ids);
+	*err = (struct dp_error)DP_ERROR_INIT;
+	check(fw_nft.sync(&fw, AF_INET6, &set, &found, err), err);
+	no_objects = false;
+}
+
 static void (*const operations[])(struct ndrv_rtnl *rtnl, struct dp_error *err) = {
 	get, create_bridge, create_vlan, create_veth, delete, change, configure, watch,
+	change_rules,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
