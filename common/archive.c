@@ -3,12 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "common/archive.h"
+#include "common/json.h"
 
 enum { MAX_COLUMNS = 32, MAX_SQL = 4096 };
 
@@ -180,43 +182,49 @@ static int nibble(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* {"hex": "00ff"} to bytes. Return: new; NULL if it is not that. */
-static uint8_t *bytes_of(const json_t *value, size_t *ret_size)
+/* {"hex": "00ff"} to bytes. Return: 0; -EINVAL it is not that; -ENOMEM. */
+static int bytes_of(const json_t *value, uint8_t **ret_bytes, size_t *ret_size)
 {
 	const char *hex = json_string_value(json_object_get(value, "hex"));
 	size_t n = hex ? strlen(hex) : 1;
-	uint8_t *bytes;
+	auto_free uint8_t *bytes = NULL;
 
 	if (n % 2)
-		return NULL;
+		return -EINVAL;
 	bytes = malloc(n / 2 + 1);
-	for (size_t i = 0; bytes && i < n / 2; i++) {
+	if (!bytes)
+		return -ENOMEM;
+	for (size_t i = 0; i < n / 2; i++) {
 		int high = nibble(hex[2 * i]);
 		int low = nibble(hex[2 * i + 1]);
 
-		if (high < 0 || low < 0) {
-			free(bytes);
-			return NULL;
-		}
+		if (high < 0 || low < 0)
+			return -EINVAL;
 		bytes[i] = (uint8_t)(high << 4 | low);
 	}
+	*ret_bytes = DP_TAKE_PTR(bytes);
 	*ret_size = n / 2;
-	return bytes;
+	return 0;
 }
 
-/* Binds one value. @ret_bytes: what is to be freed after the row was written. Return: 0; -EINVAL. */
+/* Binds one value. @ret_bytes: what is to be freed after the row was written. Return: 0; -EINVAL; -ENOMEM. */
 static int bind(struct dp_stmt *s, int i, const json_t *value, uint8_t **ret_bytes)
 {
 	size_t size;
+	int r;
 
+	if (json_is_object(value)) {
+		r = bytes_of(value, ret_bytes, &size);
+		if (r == 0)
+			dp_stmt_bind_blob(s, i, *ret_bytes, size);
+		return r;
+	}
 	if (json_is_integer(value))
 		dp_stmt_bind_int(s, i, json_integer_value(value));
 	else if (json_is_string(value))
 		dp_stmt_bind_text(s, i, json_string_value(value));
 	else if (json_is_null(value))
 		dp_stmt_bind_text(s, i, NULL);
-	else if (json_is_object(value) && (*ret_bytes = bytes_of(value, &size)))
-		dp_stmt_bind_blob(s, i, *ret_bytes, size);
 	else
 		return -EINVAL;
 	return 0;
@@ -232,7 +240,10 @@ static int import_row(struct dp_stmt *s, const struct table *t, const json_t *ro
 		r = dp_error_set(err, DP_ERR_INVALID, -EINVAL, "%s, row %zu: expected %d columns",
 				 t->name, number + 1, t->n_columns);
 	for (int i = 0; r == 0 && i < t->n_columns; i++) {
-		if (bind(s, i + 1, json_object_get(row, t->columns[i]), &bytes[i]) < 0)
+		r = bind(s, i + 1, json_object_get(row, t->columns[i]), &bytes[i]);
+		if (r == -ENOMEM)
+			r = dp_error_oom(err);
+		else if (r < 0)
 			r = dp_error_set(err, DP_ERR_INVALID, -EINVAL,
 					 "%s, row %zu: column %s is missing or of no known type", t->name,
 					 number + 1, t->columns[i]);
@@ -326,16 +337,14 @@ static int prove(const struct dp_archive *archive, const char *dir, struct dp_er
 static int read_export(const struct dp_archive *archive, const char *path, json_t **ret_root,
 		       struct dp_error *err)
 {
-	bool is_stdin = !strcmp(path, "-");
-	json_error_t je;
-	json_auto_t *root = is_stdin ? json_loadf(stdin, JSON_REJECT_DUPLICATES, &je)
-				     : json_load_file(path, JSON_REJECT_DUPLICATES, &je);
-	const char *format = json_string_value(json_object_get(root, "format"));
-	json_int_t version = json_integer_value(json_object_get(root, "version"));
+	json_auto_t *root = NULL;
+	const char *format;
+	json_int_t version;
 
-	if (!root)
-		return dp_error_set(err, DP_ERR_INVALID, -EINVAL, "%s: line %d column %d: %s", path,
-				    je.line, je.column, je.text);
+	if (dp_json_read(path, &root, err) < 0)
+		return err->code;
+	format = json_string_value(json_object_get(root, "format"));
+	version = json_integer_value(json_object_get(root, "version"));
 	if (!format || strcmp(format, archive->format) != 0)
 		return dp_error_set(err, DP_ERR_INVALID, -EINVAL, "%s: no export of %s", path,
 				    archive->format);
@@ -381,18 +390,14 @@ static int move_state(const char *from, const char *to, const char *name, const 
 {
 	static const char *const parts[] = { "-wal", "-shm", "" }; /* the database comes last */
 
+	/* Half of a state must not be left because memory, or room for a path, runs out between. */
 	for (size_t i = 0; i < DP_ARRAY_LEN(parts); i++) {
-		auto_free char *old = NULL;
-		auto_free char *new = NULL;
+		char old[PATH_MAX];
+		char new[PATH_MAX];
 
-		if (asprintf(&old, "%s/%s%s", from, name, parts[i]) < 0) {
-			old = NULL;
-			return dp_error_oom(err);
-		}
-		if (asprintf(&new, "%s/%s%s%s", to, name, suffix, parts[i]) < 0) {
-			new = NULL;
-			return dp_error_oom(err);
-		}
+		if (snprintf(old, sizeof old, "%s/%s%s", from, name, parts[i]) >= (int)sizeof old ||
+		    snprintf(new, sizeof new, "%s/%s%s%s", to, name, suffix, parts[i]) >= (int)sizeof new)
+			return dp_error_set(err, DP_ERR_INVALID, -ENAMETOOLONG, "%.100s...: too long", to);
 		if (rename(old, new) < 0 && (errno != ENOENT || !*parts[i]))
 			return dp_error_set(err, DP_ERR_INTERNAL, -errno, "%s: %s", new,
 					    strerror(errno));
@@ -414,11 +419,9 @@ static void remove_scratch(const char *scratch, const char *name)
 	static const char *const parts[] = { "", "-wal", "-shm", ".new", ".new-wal", ".new-shm" };
 
 	for (size_t i = 0; i < DP_ARRAY_LEN(parts); i++) {
-		auto_free char *path = NULL;
+		char path[PATH_MAX];
 
-		if (asprintf(&path, "%s/%s%s", scratch, name, parts[i]) < 0)
-			path = NULL;
-		else
+		if (snprintf(path, sizeof path, "%s/%s%s", scratch, name, parts[i]) < (int)sizeof path)
 			(void)unlink(path);
 	}
 	(void)rmdir(scratch);

@@ -11,6 +11,7 @@
 #include <sys/un.h>
 
 #include "common/client.h"
+#include "common/json.h"
 
 enum { READ_STEP = 16384 };
 
@@ -68,14 +69,17 @@ static void take_answer(struct dp_client_call *c)
 	const char *body = c->answer ? strstr(c->answer, "\r\n\r\n") : NULL;
 	json_auto_t *reply = NULL;
 	const char *reason;
+	int r;
 
 	if (!body) {
 		fail(c, DP_ERR_UNAVAILABLE, -ECONNRESET, "the connection closed without an answer");
 		return;
 	}
-	reply = json_loadb(body + 4, c->size - (size_t)(body + 4 - c->answer), 0, NULL);
+	r = dp_json_parse(body + 4, c->size - (size_t)(body + 4 - c->answer), &reply, NULL);
 	reason = json_string_value(json_object_get(reply, "Err"));
-	if (reason)
+	if (r == -ENOMEM)
+		fail(c, DP_ERR_INTERNAL, r, "out of memory");
+	else if (reason)
 		fail(c, DP_ERR_INVALID, -EREMOTEIO, reason);
 	else if (strncmp(c->answer, "HTTP/1.1 200 ", 13) || !json_is_object(reply))
 		fail(c, DP_ERR_INTERNAL, -EPROTO, "what came is not an answer");

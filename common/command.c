@@ -8,6 +8,7 @@
 
 #include "common/client.h"
 #include "common/command.h"
+#include "common/json.h"
 #include "common/parse.h"
 
 enum { MAX_NAMES = 64, MAX_KEY = 64, TIMEOUT_MS = 60000 };
@@ -78,8 +79,11 @@ void dp_command_print_help(const struct dp_command_env *env, const struct dp_com
 
 static int set_arg(json_t *args, const char *key, const char *value, struct dp_error *err)
 {
+	unsigned before = dp_json_n_shortages();
 	json_t *text = json_string(value);
 
+	if (dp_json_n_shortages() != before)
+		return dp_error_oom(err);
 	if (!text)
 		return dp_error_set(err, DP_ERR_INVALID, -EINVAL, "%s: the value is not UTF-8",
 				    key);
@@ -166,7 +170,7 @@ static void on_answer(void *ctx, json_t *reply, const struct dp_error *err)
 	dp_loop_stop(a->loop);
 }
 
-static int ask(const char *socket, const char *method, const json_t *args, json_t **ret_reply,
+static int ask(const char *socket, const char *method, json_t *args, json_t **ret_reply,
 	       struct dp_error *err)
 {
 	DP_CLEANUP(dp_loop_freep) struct dp_loop *loop = NULL;
@@ -176,8 +180,7 @@ static int ask(const char *socket, const char *method, const json_t *args, json_
 	if (r < 0)
 		return r;
 	a.loop = loop;
-	r = dp_client_call(loop, socket, method, json_deep_copy(args), TIMEOUT_MS, on_answer, &a,
-			   NULL, err);
+	r = dp_client_call(loop, socket, method, json_incref(args), TIMEOUT_MS, on_answer, &a, NULL, err);
 	if (r == 0)
 		r = dp_loop_run(loop, err);
 	if (r < 0)
@@ -215,7 +218,7 @@ static int find_socket(const struct dp_command_env *env, const char *path, char 
 }
 
 static int ask_daemon(const struct dp_command_env *env, const char *socket, const char *method,
-		      const json_t *args, json_t **ret_reply, struct dp_error *err)
+		      json_t *args, json_t **ret_reply, struct dp_error *err)
 {
 	char path[108];
 	int r = find_socket(env, socket, path, err);

@@ -90,12 +90,13 @@ static void request_end(struct dp_http_request *req, bool lost)
 
 static enum MHD_Result queue(struct MHD_Connection *c, unsigned status, const char *type, char *body)
 {
-	static char empty[] = "";
+	static char no_memory[] = "{\"Err\":\"out of memory\",\"Error\":\"out of memory\"}";
 	struct MHD_Response *response;
 	enum MHD_Result r;
 
 	response = body ? MHD_create_response_from_buffer(strlen(body), body, MHD_RESPMEM_MUST_FREE)
-			: MHD_create_response_from_buffer(0, empty, MHD_RESPMEM_PERSISTENT);
+			: MHD_create_response_from_buffer(sizeof no_memory - 1, no_memory,
+							  MHD_RESPMEM_PERSISTENT);
 	if (!response) {
 		free(body);
 		return MHD_NO;

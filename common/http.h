@@ -82,7 +82,7 @@ void dp_http_on_end(struct dp_http_request *req, void (*fn)(void *ctx, bool lost
 /**
  * dp_http_respond() - answer @req, which is gone afterwards
  * @status: HTTP status
- * @body:   JSON text; taken, freed with free(); NULL becomes a bare 500
+ * @body:   JSON text; taken, freed with free(); NULL: out of memory, which becomes a 500 that says so
  *
  * Sent by the next dp_http_flush(). A client that has gone away is no failure.
  */

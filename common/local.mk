@@ -12,6 +12,7 @@ common_libcommon_a_SOURCES = \
 	common/error.c common/error.h \
 	common/http.c common/http.h \
 	common/inaddr.c common/inaddr.h \
+	common/json.c common/json.h \
 	common/listener.c common/listener.h \
 	common/log.c common/log.h \
 	common/loop.c common/loop.h \

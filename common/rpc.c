@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/json.h"
 #include "common/log.h"
 #include "common/rpc.h"
 
@@ -42,6 +43,7 @@ struct dp_call {
 	json_t *reply;
 	char *text;               /* the same if @is_text; NULL: memory ran out */
 	bool is_text;
+	char *body;               /* of the answer: there before anything is final */
 	dp_rpc_step step;         /* NULL = the route's handler is next */
 	void *data;
 	void (*done)(void *ctx, void *data, bool ok);
@@ -93,7 +95,7 @@ uint64_t dp_call_deadline_ms(const struct dp_call *call)
 	return call->item.deadline_ms;
 }
 
-char *dp_rpc_refusal(const char *msg)
+static void respond_error(struct dp_http_request *http, unsigned status, const char *msg)
 {
 	json_auto_t *body = json_pack("{s:s, s:s}", "Err", msg, "Error", msg);
 	char ascii[sizeof((struct dp_error *)NULL)->msg];
@@ -106,12 +108,7 @@ char *dp_rpc_refusal(const char *msg)
 		}
 		body = json_pack("{s:s, s:s}", "Err", ascii, "Error", ascii);
 	}
-	return body ? json_dumps(body, JSON_COMPACT) : NULL;
-}
-
-static void respond_error(struct dp_http_request *http, unsigned status, const char *msg)
-{
-	dp_http_respond(http, status, dp_rpc_refusal(msg));
+	dp_http_respond(http, status, body ? json_dumps(body, JSON_COMPACT) : NULL);
 }
 
 static void call_free(struct dp_call *call)
@@ -121,17 +118,34 @@ static void call_free(struct dp_call *call)
 	free(call->text);
 	call->rpc->n_values -= call->n_values;
 	free(call->req);
+	free(call->body);
 	free(call);
 }
 
+static char *reply_body(const struct dp_call *call)
+{
+	if (call->is_text)
+		return call->text ? strdup(call->text) : NULL;
+	return call->reply ? json_dumps(call->reply, JSON_COMPACT) : strdup("{}");
+}
+
+/* An answer that cannot be written, or not as it should be, must not come after what it tells of: with
+ * it, its turn fails. */
 static int run_step(struct dp_turn_item *item, struct dp_error *err)
 {
 	struct dp_call *call = call_of(item);
 	void *ctx = call->rpc->spec->ctx;
+	unsigned before = dp_json_n_shortages();
+	int r = call->step ? call->step(ctx, call, call->data, err)
+			   : call->route->handler(ctx, call, call->req, err);
 
-	if (call->step)
-		return call->step(ctx, call, call->data, err);
-	return call->route->handler(ctx, call, call->req, err);
+	if (r == DP_STEP_DONE)
+		call->body = reply_body(call);
+	if (r < 0 || ((r != DP_STEP_DONE || call->body) && dp_json_n_shortages() == before))
+		return r;
+	r = dp_error_oom(err);
+	dp_turn_fail(call->rpc->turn, err);
+	return r;
 }
 
 static void undo(struct dp_call *call);
@@ -144,13 +158,6 @@ static void on_end(void *ctx, bool lost)
 	if (lost && !call->rpc->stopping)
 		undo(call);
 	call_free(call);
-}
-
-static char *reply_body(const struct dp_call *call)
-{
-	if (call->is_text)
-		return call->text ? strdup(call->text) : NULL;
-	return call->reply ? json_dumps(call->reply, JSON_COMPACT) : strdup("{}");
 }
 
 /* The last of a call that undoes another. */
@@ -184,7 +191,7 @@ static void finish(struct dp_turn_item *item, const struct dp_error *err)
 		dp_log_debug("%s done (%llu ms)", call->route->path + 1, ms);
 		if (ends_later)
 			dp_http_on_end(call->http, on_end, call);
-		dp_http_respond(call->http, 200, reply_body(call));
+		dp_http_respond(call->http, 200, DP_TAKE_PTR(call->body));
 	}
 	if (!ends_later)
 		call_free(call);
@@ -202,17 +209,16 @@ static struct route_stats *find_route(const struct dp_rpc *rpc, const char *path
 static int decode(struct dp_call *call, const char *body, size_t size, struct dp_error *err)
 {
 	const struct dp_route *route = call->route;
-	json_error_t je;
+	int r;
 
 	if (!route->schema)
 		return 0;
 	if (!size)
 		return dp_error_set(err, DP_ERR_INVALID, -EINVAL,
 				    "empty request: it was lost on the way, try again");
-	call->root = json_loadb(body, size, JSON_REJECT_DUPLICATES, &je);
-	if (!call->root)
-		return dp_error_set(err, DP_ERR_INVALID, -EINVAL, "request is not JSON: %s (byte %d)",
-				    je.text, je.position);
+	r = dp_json_parse(body, size, &call->root, err);
+	if (r < 0)
+		return r == -ENOMEM ? r : dp_error_prefix(err, "request is not JSON");
 	call->req = calloc(1, route->req_size);
 	if (!call->req)
 		return dp_error_oom(err);
@@ -256,15 +262,16 @@ static void undo(struct dp_call *call)
 	const struct dp_route *route = stats->route;
 	struct dp_error err = DP_ERROR_INIT;
 	struct dp_call *back = call_new(call->rpc, stats);
+	int r = 0;
 
 	dp_log_notice("%s: the client was gone before the answer was, undone", call->route->path + 1);
-	if (call->is_text && call->text)
-		call->reply = json_loads(call->text, 0, NULL);
+	if (call->is_text)
+		r = dp_json_parse(call->text, strlen(call->text), &call->reply, &err);
 	if (back) {
 		back->root = json_object();
 		back->req = calloc(1, route->req_size);
 	}
-	if (!back || !back->root || !back->req || lay_over(back->root, call->root) < 0 ||
+	if (r < 0 || !back || !back->root || !back->req || lay_over(back->root, call->root) < 0 ||
 	    lay_over(back->root, call->reply) < 0 ||
 	    dp_schema_decode(route->schema, back->root, back->req, &err) < 0) {
 		dp_log_warning("%s cannot be undone: %s", call->route->path + 1,

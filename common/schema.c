@@ -335,7 +335,10 @@ static json_t *encode_list(const char *text)
 	while (array && *(p += strspn(p, " "))) {
 		size_t n = strcspn(p, " ");
 
-		(void)json_array_append_new(array, json_stringn(p, n));
+		if (json_array_append_new(array, json_stringn(p, n)) < 0) {
+			json_decref(array);
+			array = NULL;
+		}
 		p += n;
 	}
 	return array;

@@ -21,6 +21,8 @@ struct dp_turn {
 	struct list parking;         /* parked in the present round, its flush still to come */
 	struct list woken;           /* of those, the ones that another step has woken already */
 	struct dp_timer timer;       /* nearest deadline of the parked */
+	bool failed;                 /* by a step of the present round */
+	struct dp_error failure;     /* why */
 	struct dp_histogram sizes;   /* steps that shared a flush */
 	uint64_t n_failed;           /* flushes that failed */
 	uint64_t n_expired;          /* items that waited too long */
@@ -217,6 +219,22 @@ static void finish_all(struct list *l, const struct dp_error *err)
 		item->finish(item, err);
 }
 
+void dp_turn_fail(struct dp_turn *turn, const struct dp_error *err)
+{
+	turn->failed = true;
+	turn->failure = *err;
+}
+
+/* Return: 0; the round is not on disk, and must not stay in memory. */
+static int flush(struct dp_turn *turn, struct dp_error *err)
+{
+	if (!turn->failed)
+		return turn->ops->flush(turn->ctx, err);
+	turn->failed = false;
+	*err = turn->failure;
+	return err->code;
+}
+
 bool dp_turn_run(struct dp_turn *turn)
 {
 	struct list *from = turn->first.head ? &turn->first : &turn->queue;
@@ -233,7 +251,7 @@ bool dp_turn_run(struct dp_turn *turn)
 		list_init(&done);
 		list_init(&again);
 		run_steps(turn, &round, &done, &again);
-		if (turn->ops->flush(turn->ctx, &err) < 0) {
+		if (flush(turn, &err) < 0) {
 			turn->n_failed++;
 			finish_all(&done, &err);
 			finish_all(&again, &err);

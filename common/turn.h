@@ -50,7 +50,7 @@ struct dp_turn_ops {
 	/* Makes everything that the steps of this round changed durable. Called only if the round
 	 * ran a step. On failure nothing of the round may have happened on disk. */
 	int (*flush)(void *ctx, struct dp_error *err);
-	/* After a failed flush and after its items were finished with the error: bring memory back
+	/* After a failed flush, or dp_turn_fail() in its place, and after its items were finished with the error: bring memory back
 	 * to what is on disk. */
 	void (*reload)(void *ctx);
 };
@@ -83,6 +83,10 @@ void dp_turn_submit_first(struct dp_turn *turn, struct dp_turn_item *item);
 
 /* dp_turn_wake() - a parked @item goes back to the queue, to run its next step. */
 void dp_turn_wake(struct dp_turn *turn, struct dp_turn_item *item);
+
+/* dp_turn_fail() - for a step: what has been done in the present round cannot stand. Its flush is taken
+ * to have failed with @err, and is not tried. */
+void dp_turn_fail(struct dp_turn *turn, const struct dp_error *err);
 
 /**
  * dp_turn_run() - run one turn over all that is queued

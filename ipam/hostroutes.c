@@ -160,6 +160,8 @@ static int cannot_read(const char *path, struct dp_error *err)
 {
 	int r = errno ? -errno : -EIO;
 
+	if (r == -ENOMEM)
+		return dp_error_oom(err);
 	return dp_error_set(err, DP_ERR_UNAVAILABLE, r, "cannot read %.300s: %s", path,
 			    strerror(-r));
 }

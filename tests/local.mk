@@ -5,10 +5,9 @@ AM_CPPFLAGS += $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 # What a test program is linked with unless it says otherwise; unused parts drop out.
 LDADD = netdriver/libnetdriver.a ipam/libipam.a $(COMMON_LIBS) $(LIBNL_LIBS) $(LIBNFTNL_LIBS) \
 	$(LIBIPTC_LIBS) $(LIBMNL_LIBS) $(CMOCKA_LIBS)
-# For programs that include tests/support/failalloc.h.
-WITH_FAILALLOC = $(AM_LDFLAGS) -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
 
 unit_tests = \
+	%D%/unit/test_alloc_decode \
 	%D%/unit/test_bitmap \
 	%D%/unit/test_block \
 	%D%/unit/test_command \
@@ -39,11 +38,9 @@ unit_tests = \
 	%D%/unit/test_table \
 	%D%/unit/test_turn \
 	%D%/unit/test_tx
-%C%_unit_test_bitmap_LDFLAGS = $(WITH_FAILALLOC)
-%C%_unit_test_hostroutes_LDFLAGS = $(WITH_FAILALLOC)
-%C%_unit_test_pool_LDFLAGS = $(WITH_FAILALLOC)
-%C%_unit_test_space_LDFLAGS = $(WITH_FAILALLOC)
-%C%_unit_test_table_LDFLAGS = $(WITH_FAILALLOC)
+WITH_FAKEHTTP = $(AM_LDFLAGS) -Wl,--wrap=dp_http_method -Wl,--wrap=dp_http_path \
+	-Wl,--wrap=dp_http_body -Wl,--wrap=dp_http_respond -Wl,--wrap=dp_http_on_end
+%C%_unit_test_alloc_decode_LDFLAGS = $(WITH_FAKEHTTP)
 %C%_unit_test_swarm_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=time -Wl,--wrap=dp_call_reply \
 	-Wl,--wrap=dp_call_reply_text -Wl,--wrap=dp_call_undo_with
 
@@ -85,12 +82,6 @@ check_PROGRAMS += %D%/support/faultdisk.so
 %C%_support_faultdisk_so_CFLAGS = -std=gnu11 $(WARN_CFLAGS) -fPIC
 %C%_support_faultdisk_so_LDFLAGS = -shared
 %C%_support_faultdisk_so_LDADD =
-# Likewise, by tests/system/test_privilege.py.
-check_PROGRAMS += %D%/support/forbidden.so
-%C%_support_forbidden_so_SOURCES = %D%/support/forbidden.c
-%C%_support_forbidden_so_CFLAGS = -std=gnu11 $(WARN_CFLAGS) -fPIC
-%C%_support_forbidden_so_LDFLAGS = -shared
-%C%_support_forbidden_so_LDADD =
 
 # libFuzzer's main where it is enabled, else one that replays files.
 fuzz_tests = \

@@ -273,20 +273,26 @@ static void running_out_of_memory_is_an_error_and_leaks_nothing(void **state)
 	for (unsigned nth = 1;; nth++) {
 		DP_CLEANUP(ipam_hostroutes_done)
 		struct ipam_hostroutes routes = IPAM_HOSTROUTES_INIT;
+		bool failed;
 		int r;
 
-		fail_alloc_nth(nth); /* the C library's own are not counted */
+		fail_alloc_nth(nth);
 		r = ipam_hostroutes_read(root, &routes, NULL);
-		if (!fail_alloc_stop()) {
+		failed = fail_alloc_stop();
+		/* Without memory for its buffer, the C library reads byte by byte. */
+		if (!failed || r == 0) {
 			assert_int_equal(r, 0);
 			assert_int_equal(routes.n_prefixes, 3);
-			break;
 		}
-		n_failures++;
-		assert_int_equal(r, -ENOMEM);
-		assert_null(routes.prefixes);
+		if (!failed)
+			break;
+		n_failures += r < 0;
+		if (r < 0) {
+			assert_int_equal(r, -ENOMEM);
+			assert_null(routes.prefixes);
+		}
 	}
-	assert_int_equal(n_failures, 3);
+	assert_int_equal(n_failures, 8); /* four files, a line, and three times the list */
 }
 
 #define test_in_root(f) cmocka_unit_test_setup_teardown(f, make_root, remove_root)
