@@ -36,6 +36,7 @@ struct dp_store {
 	sqlite3 *db;
 	char *path;
 	bool dirty;           /* a transaction is open */
+	bool rollback_due;    /* one has failed: what is to be forgotten can be read still */
 	bool log_unsure;      /* the log may hold a commit that has failed */
 	bool changed;         /* something has been committed since it was opened */
 	bool stretched;       /* stretch_log() has been called */
@@ -611,6 +612,21 @@ static void cut_log(struct dp_store *store)
 	}
 }
 
+/* SQLite rolls back by itself on some errors; then ours fails, with the same outcome. It also fails where
+ * memory is short, and is tried again before anything is read or written. */
+static int roll_back(struct dp_store *store, struct dp_error *err)
+{
+	int code;
+
+	if (!store->rollback_due)
+		return 0;
+	code = run(store->rollback);
+	if (!sqlite3_get_autocommit(store->db))
+		return store_error(store, code, "roll back", err);
+	store->rollback_due = false;
+	return 0;
+}
+
 int dp_store_commit(struct dp_store *store, struct dp_error *err)
 {
 	int code;
@@ -635,9 +651,9 @@ void dp_store_rollback(struct dp_store *store)
 {
 	if (!store->dirty)
 		return;
-	/* SQLite rolls back by itself on some errors; then this one fails, with the same outcome. */
-	(void)run(store->rollback);
 	store->dirty = false;
+	store->rollback_due = true;
+	(void)roll_back(store, NULL);
 }
 
 int dp_stmt_new(struct dp_store *store, const char *sql, struct dp_stmt **ret_stmt,
@@ -698,7 +714,10 @@ static int take_bind_code(struct dp_stmt *stmt)
 static int begin(struct dp_store *store, struct dp_error *err)
 {
 	int code;
+	int r = roll_back(store, err);
 
+	if (r < 0)
+		return r;
 	if (store->dirty && sqlite3_get_autocommit(store->db))
 		return dp_error_set(
 			err, DP_ERR_INTERNAL, -EIO,
@@ -707,8 +726,7 @@ static int begin(struct dp_store *store, struct dp_error *err)
 	if (store->dirty)
 		return 0;
 	if (store->log_unsure) {
-		int r = empty_log(store, err);
-
+		r = empty_log(store, err);
 		if (r < 0)
 			return r;
 	}
@@ -737,13 +755,28 @@ int dp_stmt_exec(struct dp_stmt *stmt, int64_t *ret_n_changed, struct dp_error *
 	return 0;
 }
 
+/* SQLite may have to copy a text to end it with a NUL, and says that it could not by giving none. Here
+ * that can be told from a row's own NULL, and once it has succeeded it does not fail later. */
+static bool texts_are_there(sqlite3_stmt *stmt)
+{
+	for (int i = 0; i < sqlite3_data_count(stmt); i++) {
+		if (sqlite3_column_type(stmt, i) == SQLITE_TEXT && !sqlite3_column_text(stmt, i))
+			return false;
+	}
+	return true;
+}
+
 int dp_stmt_step(struct dp_stmt *stmt, struct dp_error *err)
 {
 	int code = take_bind_code(stmt);
-	int r;
+	int r = roll_back(stmt->store, err);
 
+	if (r < 0)
+		return r;
 	if (code == SQLITE_OK)
 		code = sqlite3_step(stmt->stmt);
+	if (code == SQLITE_ROW && !texts_are_there(stmt->stmt))
+		code = SQLITE_NOMEM;
 	if (code == SQLITE_ROW)
 		return 1;
 	r = code == SQLITE_DONE ? 0 : store_error(stmt->store, code, "read", err);

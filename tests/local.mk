@@ -8,6 +8,7 @@ LDADD = netdriver/libnetdriver.a ipam/libipam.a $(COMMON_LIBS) $(LIBNL_LIBS) $(L
 
 unit_tests = \
 	%D%/unit/test_alloc_decode \
+	%D%/unit/test_alloc_ipam \
 	%D%/unit/test_bitmap \
 	%D%/unit/test_block \
 	%D%/unit/test_command \
@@ -41,6 +42,7 @@ unit_tests = \
 WITH_FAKEHTTP = $(AM_LDFLAGS) -Wl,--wrap=dp_http_method -Wl,--wrap=dp_http_path \
 	-Wl,--wrap=dp_http_body -Wl,--wrap=dp_http_respond -Wl,--wrap=dp_http_on_end
 %C%_unit_test_alloc_decode_LDFLAGS = $(WITH_FAKEHTTP)
+%C%_unit_test_alloc_ipam_LDFLAGS = $(WITH_FAKEHTTP) -Wl,--wrap=time
 %C%_unit_test_swarm_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=time -Wl,--wrap=dp_call_reply \
 	-Wl,--wrap=dp_call_reply_text -Wl,--wrap=dp_call_undo_with
 
