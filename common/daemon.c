@@ -456,6 +456,23 @@ static void stop(struct daemon *d)
 	dp_loop_free(d->loop);
 }
 
+/* Who waits for a daemon that cannot start is told why. */
+static void turn_away(const struct dp_daemon_spec *spec, int fd, const char *reason)
+{
+	auto_free char *msg = NULL;
+	auto_free char *body = NULL;
+	auto_free char *response = NULL;
+
+	if (fd < 0 || asprintf(&msg, "%s cannot start: %s", spec->name, reason) < 0)
+		return;
+	body = dp_rpc_refusal(msg);
+	if (body && asprintf(&response,
+			     "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+			     "Content-Length: %zu\r\nConnection: close\r\n\r\n%s",
+			     strlen(body), body) > 0)
+		dp_listener_turn_away(fd, response);
+}
+
 static int run(const struct dp_daemon_spec *spec, const void *config)
 {
 	struct daemon d = { .spec = spec,
@@ -471,6 +488,8 @@ static int run(const struct dp_daemon_spec *spec, const void *config)
 		dp_log_notice("%s %s is ready", spec->name, PACKAGE_VERSION);
 		r = dp_loop_run(d.loop, &err);
 		notify("STOPPING=1");
+	} else {
+		turn_away(spec, d.listener.fd >= 0 ? d.listener.fd : dp_listener_passed(), err.msg);
 	}
 	if (r < 0)
 		dp_log_error("%s", err.msg);
@@ -523,6 +542,7 @@ static int obey(const struct dp_daemon_spec *spec, int argc, char **argv, struct
 
 	if (read_config(spec, argc, argv, rq, config, &err) < 0) {
 		fprintf(stderr, "%s: %s\n", spec->name, err.msg);
+		turn_away(spec, dp_listener_passed(), err.msg);
 		return EXIT_USAGE;
 	}
 	if (rq->done)

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@
 #include "common/listener.h"
 #include "common/parse.h"
 
-enum { FIRST_PASSED_FD = 3, BACKLOG = 1024 };
+enum { FIRST_PASSED_FD = 3, BACKLOG = 1024, PATIENCE_MS = 100, MAX_WAITS = 10 };
 
 /* Is the descriptor a listening unix stream socket? */
 static bool is_unix_listener(int fd)
@@ -199,6 +200,41 @@ int dp_listener_share(const struct dp_listener *listener, gid_t group, struct dp
 		return dp_error_set(err, DP_ERR_INTERNAL, -errno, "give socket %s to group %u: %s",
 				    path, (unsigned)group, strerror(errno));
 	return 0;
+}
+
+int dp_listener_passed(void)
+{
+	struct dp_error err = DP_ERROR_INIT;
+	int fd;
+
+	return take_passed(&fd, &err) == 0 ? fd : -EBADF;
+}
+
+/* Reads what there is of a request: unread bytes would have the client see a broken connection. */
+static bool read_some(int fd)
+{
+	char buf[4096];
+	bool any = false;
+
+	for (int i = 0; i < 256 && recv(fd, buf, sizeof buf, MSG_DONTWAIT) > 0; i++)
+		any = true;
+	return any;
+}
+
+void dp_listener_turn_away(int fd, const char *response)
+{
+	int n_waits = 0;
+
+	for (int i = 0; i < 2 * BACKLOG; i++) {
+		auto_close int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		struct pollfd pfd = { .fd = client, .events = POLLIN };
+
+		if (client < 0)
+			return;
+		if (!read_some(client) && n_waits++ < MAX_WAITS && poll(&pfd, 1, PATIENCE_MS) > 0)
+			(void)read_some(client);
+		(void)send(client, response, strlen(response), MSG_NOSIGNAL);
+	}
 }
 
 void dp_listener_close(struct dp_listener *listener)

@@ -59,6 +59,23 @@ DP_NODISCARD int dp_listener_parse_tcp(const char *address, struct sockaddr_stor
 DP_NODISCARD int dp_listener_share(const struct dp_listener *listener, gid_t group,
 				   struct dp_error *err);
 
+/**
+ * dp_listener_passed() - the socket that the service manager has handed to this process
+ *
+ * Return: its descriptor, non-blocking; -EBADF if there is none.
+ */
+int dp_listener_passed(void);
+
+/**
+ * dp_listener_turn_away() - answer everybody who waits at a socket, whatever they ask
+ * @fd:       listening and non-blocking, else nothing happens
+ * @response: a whole HTTP response that ends with the connection
+ *
+ * For a daemon that cannot start. A socket of the service manager outlives it, and the engine would
+ * wait there for ever: it has no time limit for a service's answer. Takes a second at most.
+ */
+void dp_listener_turn_away(int fd, const char *response);
+
 /* dp_listener_close() - closes, and removes the path if it was bound here. */
 void dp_listener_close(struct dp_listener *listener);
 

@@ -95,7 +95,7 @@ uint64_t dp_call_deadline_ms(const struct dp_call *call)
 	return call->item.deadline_ms;
 }
 
-static void respond_error(struct dp_http_request *http, unsigned status, const char *msg)
+char *dp_rpc_refusal(const char *msg)
 {
 	json_auto_t *body = json_pack("{s:s, s:s}", "Err", msg, "Error", msg);
 	char ascii[sizeof((struct dp_error *)NULL)->msg];
@@ -108,7 +108,12 @@ static void respond_error(struct dp_http_request *http, unsigned status, const c
 		}
 		body = json_pack("{s:s, s:s}", "Err", ascii, "Error", ascii);
 	}
-	dp_http_respond(http, status, body ? json_dumps(body, JSON_COMPACT) : NULL);
+	return body ? json_dumps(body, JSON_COMPACT) : NULL;
+}
+
+static void respond_error(struct dp_http_request *http, unsigned status, const char *msg)
+{
+	dp_http_respond(http, status, dp_rpc_refusal(msg));
 }
 
 static void call_free(struct dp_call *call)

@@ -102,6 +102,14 @@ struct dp_rpc_spec {
 };
 
 /**
+ * dp_rpc_refusal() - the body of an answer that is an error, as either kind of driver says it
+ * @msg: the reason; what is not UTF-8 becomes '?'
+ *
+ * Return: JSON, which the caller frees; NULL out of memory.
+ */
+DP_NODISCARD char *dp_rpc_refusal(const char *msg);
+
+/**
  * dp_rpc_new() - dispatcher; its dp_rpc_on_request() is the callback for dp_http_new()
  * @spec: borrowed
  * @loop: borrowed, for the clock

@@ -27,9 +27,9 @@ static const char *const firewall_modes[] = { "auto", "off", NULL };
 const struct dp_schema ndrv_config_schema = {
 	.noun = "config key",
 	.refuse_unknown = true,
-	.n_fields = DP_N_COMMON_FIELDS + 8,
+	.n_fields = DP_N_COMMON_FIELDS + 9,
 	.fields =
-		(const struct dp_field[DP_N_COMMON_FIELDS + 8]){
+		(const struct dp_field[DP_N_COMMON_FIELDS + 9]){
 			DP_COMMON_FIELDS(struct ndrv_config, "mynetworkplugin"),
 			DP_STR(struct ndrv_config, scope, "scope", .choices = scopes,
 			       .def = "local",
@@ -59,8 +59,24 @@ const struct dp_schema ndrv_config_schema = {
 				.def = DP_PEER_SOCKETS("myipamplugin", "ipam.sock"),
 				.help = "where the IPAM daemon may be found, wildcards allowed: it is told when "
 					"endpoints are gone"),
+			DP_U32(struct ndrv_config, abandon_after, "abandon-after", .min = 0,
+			       .max = 604800, .unit = "seconds", .def = "600",
+			       .help = "time after which an endpoint is dropped that is in no container: its "
+				       "engine died over it; 0: never"),
 		},
 };
+
+int ndrv_config_check(const void *config, struct dp_error *err)
+{
+	const struct ndrv_config *c = config;
+
+	if (!c->abandon_after || c->abandon_after > c->common.deadline)
+		return 0;
+	/* Else an endpoint could go whose request still waits. */
+	return dp_error_set(err, DP_ERR_INVALID, -EINVAL,
+			    "abandon-after: %u is not more than the deadline, %u seconds",
+			    c->abandon_after, c->common.deadline);
+}
 
 /* ---- privileges ---- */
 
@@ -111,6 +127,7 @@ int ndrv_driver_start(const void *config, struct dp_loop *loop, void **ret_ctx,
 	d->loop = loop;
 	d->rules_unsure = true;
 	d->repair = (struct dp_timer){ .fn = ndrv_driver_on_repair, .ctx = d };
+	d->idle = (struct dp_timer){ .fn = ndrv_driver_on_idle, .ctx = d };
 	r = ndrv_store_open(c->common.state_dir, &d->store, err);
 	if (r == 0)
 		r = ndrv_host_open(c->sysctl_dir, strcmp(c->firewall, "off"), &d->host, err);
@@ -141,6 +158,7 @@ void ndrv_driver_stop(void *ctx)
 	struct ndrv_driver *d = ctx;
 
 	dp_timer_disarm(d->loop, &d->repair);
+	dp_timer_disarm(d->loop, &d->idle);
 	ndrv_driver_unwatch(d);
 	ndrv_peer_close(d);
 	ndrv_registry_free(d->registry);

@@ -29,6 +29,7 @@ struct ndrv_config {
 	const char *attach;             /* move, direct: for networks that do not say */
 	const char *ipam_socket;        /* where the IPAM daemon may be; see common/peer.h */
 	const char *sandbox_dir;        /* where namespaces of containers are seen; "" = as told */
+	uint32_t abandon_after;         /* seconds until an endpoint without container goes; 0 = never */
 };
 
 extern const struct dp_schema ndrv_config_schema;
@@ -36,6 +37,9 @@ extern const struct dp_route ndrv_routes[];          /* the engine's methods */
 extern const struct dp_route ndrv_operator_routes[]; /* people's: operator.c */
 extern const struct dp_route ndrv_peer_routes[];     /* the IPAM daemon's: peer.c */
 extern const struct dp_command ndrv_commands[];      /* what calls those */
+
+/* ndrv_config_check() - what the schema cannot say. For struct dp_daemon_spec. */
+DP_NODISCARD int ndrv_config_check(const void *config, struct dp_error *err);
 
 /* ndrv_capabilities() - what this configuration needs. For struct dp_daemon_spec. */
 uint64_t ndrv_capabilities(const void *config);

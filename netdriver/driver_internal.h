@@ -26,6 +26,7 @@ struct ndrv_driver {
 	struct ndrv_registry *registry; /* NULL after a failed reload, until one succeeds */
 	struct ndrv_host *host;
 	struct dp_timer repair;  /* armed while something is left to be done */
+	struct dp_timer idle;    /* armed while an endpoint is not known to be in a container */
 	uint64_t repair_wait_ms; /* how long it was armed for last; 0 = all was well */
 	char complaint[600];     /* last warning of a repair */
 	struct ndrv_report report;
@@ -82,7 +83,9 @@ DP_NODISCARD int ndrv_on_leave(void *ctx, struct dp_call *call, const void *req,
 /*
  * Host and records are compared at start, when asked to (ndrv_driver_reconcile()), when an event tells
  * of a change that is not ours, and by a timer while something could not be done. What is missing
- * is built, what is ours and unexplained is removed, endpoints without a link are dropped.
+ * is built, what is ours and unexplained is removed. Endpoints are dropped whose link is gone, and those
+ * which are in no container for long: an engine moves the link into one at once and deletes what it
+ * has left at once, so it died in between, or its request was lost with this process.
  */
 
 /* ndrv_driver_ready() - every handler's first line: is there a registry to work on? */
@@ -102,6 +105,11 @@ DP_NODISCARD bool ndrv_driver_reconcile(struct ndrv_driver *d, struct dp_error *
 /* ndrv_driver_want_repair() - soon, and less and less often while it does not help. */
 void ndrv_driver_want_repair(struct ndrv_driver *d);
 void ndrv_driver_on_repair(void *ctx); /* the timer's function */
+
+/* ndrv_driver_asked() - the engine has asked about @e: if it is in no container `abandon-after` seconds
+ * from now, it is dropped. */
+void ndrv_driver_asked(struct ndrv_driver *d, struct ndrv_endpoint *e);
+void ndrv_driver_on_idle(void *ctx); /* the timer's function */
 
 /* ndrv_driver_watch() - from now on foreign changes are noticed. Return: as dp_loop_add_fd(). */
 DP_NODISCARD int ndrv_driver_watch(struct ndrv_driver *d, struct dp_error *err);

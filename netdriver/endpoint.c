@@ -259,6 +259,7 @@ static int add_endpoint(struct ndrv_driver *d, struct ndrv_network *n, const cha
 	e->mac_given = spec->mac_given;
 	memcpy(e->mac, spec->mac, sizeof e->mac);
 	e->since = (int64_t)time(NULL);
+	ndrv_driver_asked(d, e);
 	return ndrv_driver_spoil(d, ndrv_store_put_endpoint(d->store, e, err), err);
 }
 
@@ -425,6 +426,7 @@ int ndrv_on_join(void *ctx, struct dp_call *call, const void *req, struct dp_err
 		r = attach_at_join(d, e, rq->sandbox, err);
 	if (r < 0)
 		return r;
+	ndrv_driver_asked(d, e);
 	spec = &e->network->spec;
 	dp_call_reply(call,
 		      json_pack("{s:o, s:s, s:s, s:[], s:b}", "InterfaceName", link_to_move(e),
@@ -446,6 +448,7 @@ int ndrv_on_leave(void *ctx, struct dp_call *call, const void *req, struct dp_er
 	if (r < 0 || !e)
 		return r;
 	e->detached = true;
+	ndrv_driver_asked(d, e);
 	return ndrv_host_doom_endpoint(d->host, e) < 0 ? dp_error_oom(err) : 0;
 }
 

@@ -300,6 +300,10 @@ static int table_error(const struct family *f, int code, const char *step, struc
 	if (code == -EPERM)
 		return dp_error_set(err, DP_ERR_UNSUPPORTED, code,
 				    "%s: CAP_NET_ADMIN and CAP_NET_RAW are needed", what);
+	if (code == -EAFNOSUPPORT) /* systemd's RestrictAddressFamilies= */
+		return dp_error_set(err, DP_ERR_UNSUPPORTED, code,
+				    "%s: CAP_NET_RAW and AF_INET sockets are needed, see SERVICE in "
+				    "mynetworkplugin(8), or firewall=off", what);
 	return fw_error(err, code, what);
 }
 

@@ -22,6 +22,7 @@ int main(int argc, char **argv)
 		.managed_socket = "network.sock",
 		.turn_ops = { .flush = ndrv_driver_flush, .reload = ndrv_driver_reload },
 		.capabilities = ndrv_capabilities,
+		.check = ndrv_config_check,
 		.check_state = ndrv_driver_check_state,
 		.start = ndrv_driver_start,
 		.metrics = ndrv_driver_metrics,

@@ -51,6 +51,7 @@ struct ndrv_segment {
 					 * ndrv_segment_set_bridge() */
 	bool foreign_bridge;            /* the parent is a bridge of the host's: used, left alone */
 	bool broken;                    /* not (completely) there, or not yet looked at */
+	bool unsure;                    /* broken only as long as nobody has looked closer: by building it */
 	int bridge_ifindex;             /* as last built or looked at; 0 = unknown */
 	int parent_ifindex;
 	int uplink_ifindex;
@@ -93,6 +94,7 @@ struct ndrv_endpoint {
 					 * and is not dead for that */
 	bool direct;                    /* its container end was made in the container */
 	int64_t since;                  /* seconds since 1970: created; 0 = before that was noted */
+	uint64_t asked_ms;              /* loop's time: last request about it, or when it was loaded */
 	char *sysctls;                  /* for attach=direct, until joined; NULL = none */
 	char link[NDRV_IFNAME_BUF];     /* host end */
 	char peer[NDRV_IFNAME_BUF];     /* container end before it is moved */

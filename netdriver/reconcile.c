@@ -152,17 +152,55 @@ int ndrv_driver_forget_endpoint(struct ndrv_driver *d, struct ndrv_endpoint *e, 
 	return r;
 }
 
-/* Endpoints that were never finished, or whose link is gone (a reboot, an engine that crashed). */
+/* Loop's time from which on @e is abandoned; 0 = it is in a container, as far as is known. */
+static uint64_t abandoned_ms(const struct ndrv_driver *d, const struct ndrv_endpoint *e)
+{
+	return e->in_container ? 0 : e->asked_ms + (uint64_t)d->config->abandon_after * 1000;
+}
+
+static void wake_for(struct ndrv_driver *d, const struct ndrv_endpoint *e)
+{
+	uint64_t due_ms = abandoned_ms(d, e);
+
+	if (d->config->abandon_after && due_ms && (!d->idle.armed || d->idle.due_ms > due_ms))
+		dp_timer_arm(d->loop, &d->idle, due_ms);
+}
+
+void ndrv_driver_asked(struct ndrv_driver *d, struct ndrv_endpoint *e)
+{
+	e->asked_ms = dp_loop_now_ms(d->loop);
+	e->in_container = false; /* until it is seen there again */
+	wake_for(d, e);
+}
+
+/* Why @e is dead; NULL = it is not. */
+static const char *cause_of_death(const struct ndrv_driver *d, const struct ndrv_endpoint *e)
+{
+	uint64_t due_ms = abandoned_ms(d, e);
+
+	if (e->state != NDRV_READY || (!e->ifindex && !e->detached))
+		return "its link is gone";
+	if (d->config->abandon_after && due_ms && due_ms <= dp_loop_now_ms(d->loop))
+		return "it is in no container, and the engine does not ask for it any more";
+	return NULL;
+}
+
+/* Endpoints that were never finished, whose link is gone (a reboot, an engine that crashed), or that
+ * nobody wants. */
 static int drop_dead_endpoints(struct ndrv_driver *d, struct ndrv_network *n, struct dp_error *err)
 {
 	struct ndrv_endpoint *next;
 	int r = 0;
 
 	for (struct ndrv_endpoint *e = n->endpoints; e && r == 0; e = next) {
+		const char *cause = cause_of_death(d, e);
+
 		next = e->next;
-		if (e->state == NDRV_READY && (e->ifindex || e->detached))
+		if (!cause) {
+			wake_for(d, e);
 			continue;
-		dp_log_info("endpoint %.12s dropped: its link is gone", e->id);
+		}
+		dp_log_info("endpoint %.12s dropped: %s", e->id, cause);
 		d->report.dropped++;
 		ndrv_peer_dropped(d);
 		r = ndrv_host_doom_endpoint(d->host, e);
@@ -182,7 +220,7 @@ static bool build_all(struct ndrv_driver *d)
 		if (n->state != NDRV_READY || !n->segment->broken)
 			continue;
 		if (ndrv_driver_build_segment(d, n, &err) == 0) {
-			d->report.rebuilt++;
+			d->report.rebuilt += !n->segment->unsure;
 			complete = complete && !n->segment->broken;
 			continue;
 		}
@@ -225,6 +263,7 @@ static unsigned find_faults(struct ndrv_driver *d, const struct ndrv_view *view)
 		if (fault && *fault && !s->broken)
 			dp_log_notice("segment %s: %s", s->key, fault);
 		s->broken = fault != NULL;
+		s->unsure = fault && !*fault;
 		n += s->broken;
 	}
 	return n;
@@ -313,10 +352,23 @@ void ndrv_driver_on_repair(void *ctx)
 		dp_log_debug("repair: %s", err.msg);
 }
 
+void ndrv_driver_on_idle(void *ctx)
+{
+	struct ndrv_driver *d = ctx;
+	struct dp_error err = DP_ERROR_INIT;
+
+	if (!ndrv_driver_reconcile(d, &err))
+		dp_log_debug("looking for abandoned endpoints: %s", err.msg);
+}
+
 int ndrv_driver_load(struct ndrv_driver *d, struct dp_error *err)
 {
 	int r = ndrv_store_load(d->store, &d->registry, err);
 
+	for (struct ndrv_network *n = r < 0 ? NULL : ndrv_registry_networks(d->registry); n; n = n->next) {
+		for (struct ndrv_endpoint *e = n->endpoints; e; e = e->next)
+			e->asked_ms = dp_loop_now_ms(d->loop);
+	}
 	if (r < 0 || repair(d))
 		return r;
 	ndrv_driver_want_repair(d);

@@ -84,6 +84,12 @@ check_PROGRAMS += %D%/support/faultdisk.so
 %C%_support_faultdisk_so_CFLAGS = -std=gnu11 $(WARN_CFLAGS) -fPIC
 %C%_support_faultdisk_so_LDFLAGS = -shared
 %C%_support_faultdisk_so_LDADD =
+# Likewise, by tests/system/test_privilege.py.
+check_PROGRAMS += %D%/support/forbidden.so
+%C%_support_forbidden_so_SOURCES = %D%/support/forbidden.c
+%C%_support_forbidden_so_CFLAGS = -std=gnu11 $(WARN_CFLAGS) -fPIC
+%C%_support_forbidden_so_LDFLAGS = -shared
+%C%_support_forbidden_so_LDADD =
 
 # libFuzzer's main where it is enabled, else one that replays files.
 fuzz_tests = \

@@ -155,6 +155,34 @@ def two_sockets(kind):
     need("LISTEN_FDS" in p.stdout + p.stderr, p.stdout + p.stderr)
 
 
+@both("{} tells who waits at the service manager's socket why it cannot start, whatever the reason")
+def turned_away(kind):
+    d = daemon_of(kind, listen_fds=True)
+    d.stop()
+    reasons = {"log-levl": ["--log-levl", "debug"],  # found before the socket is looked at, and after
+               "no-such-group": ["--socket-group", "no-such-group"],
+               "not a directory": ["--state-dir", os.path.join(d.sock, "state")]}
+    args = d.args
+    for reason, wrong in reasons.items():
+        asked, silent = d.connect(), d.connect()
+        asked.send("Plugin.Activate", b"x" * 100000)
+        d.args = args + wrong
+        try:
+            d.start()
+        except AssertionError as e:
+            need("ended at start" in str(e), str(e))
+        else:
+            raise AssertionError("it started with %r" % wrong)
+        for c in (asked, silent):
+            status, answer = c.receive()
+            equal(status, 503)
+            text = error_of(json.loads(answer))
+            need("cannot start" in text and reason in text.lower(), text)
+    d.args = args
+    d.start()
+    equal(d.connect().call("Plugin.Activate")[0], 200)
+
+
 # ---- state that is not ours to touch ----
 
 def fingerprint(d):

@@ -25,6 +25,11 @@ def until(what, condition):
     raise AssertionError("never came: " + what)
 
 
+def asked(d, *words):
+    """The answer to a command for operators."""
+    return json.loads(run(BUILD + "/" + PROGRAMS["net"], "--config", d.dir + "/config.json", *words, "--json", "--socket", d.sock))
+
+
 def on_parent():
     make_parent("par0")
     d = Daemon("net", args=["--firewall", "off"])
@@ -142,6 +147,35 @@ def port_deleted():
     equal(d.good("EndpointOperInfo", {"NetworkID": NET, "EndpointID": EP})["Value"], {})
 
 
+@test("an endpoint that an engine left half made, or half deleted, is dropped; one in a container stays")
+@clean
+def abandoned():
+    make_parent("par0")
+    d = Daemon("net", args=["--firewall", "off", "--deadline", "1", "--abandon-after", "2"])
+    d.good("CreateNetwork", network_request(NET, {"parent": "par0"}))
+    kept, half_made, half_deleted = EP, EP2, hex_id("endpoint3")
+    for i, endpoint in enumerate((kept, half_made, half_deleted)):
+        d.good("CreateEndpoint", endpoint_request(NET, endpoint, address="10.1.0.%d/24" % (i + 2)))
+    run("ip", "netns", "add", "dpsys1")
+    try:
+        run("ip", "link", "set", "mnc" + kept[:12], "netns", "dpsys1")
+        d.good("Leave", {"NetworkID": NET, "EndpointID": half_deleted})
+        until("two endpoints dropped", lambda: d.log().count("dropped: it is in no container") == 2)
+        equal([e["Endpoint"] for e in asked(d, "endpoints")], [kept], "endpoints")
+        equal([a.split(":")[2] for a in marked_links().values() if ":veth:" in a], [kept], "links")
+    finally:
+        run("ip", "netns", "delete", "dpsys1", ok=False)
+
+
+@test("endpoints are not given up while a request for them may still wait: abandon-after is more than the deadline")
+@clean
+def abandoned_too_soon():
+    d = Daemon("net", start=False)
+    p = subprocess.run(d.command() + ["--deadline", "5", "--abandon-after", "5", "--check-config"], stderr=subprocess.PIPE,
+                       text=True, check=False)
+    need(p.returncode != 0 and "abandon-after: 5 is not more than the deadline, 5 seconds" in p.stderr, p.stderr)
+
+
 @test("a gateway address that someone takes off a routed bridge is put back")
 @clean
 def address_deleted():
@@ -208,9 +242,8 @@ def command():
     out = run(BUILD + "/" + PROGRAMS["net"], "--config", d.dir + "/config.json", "reconcile", "--socket", d.sock)
     need("1 leftover links removed" in out and "host and records agree" in out, out)
     need("leftover" not in links(), "the leftover is left")
-    answer = json.loads(run(BUILD + "/" + PROGRAMS["net"], "--config", d.dir + "/config.json", "reconcile", "--json",
-                            "--socket", d.sock))
-    equal(answer, {"Rebuilt": 0, "Removed": 0, "Dropped": 0, "Complete": True, "Complaint": ""})
+    d.good("CreateNetwork", network_request(hex_id("net2"), {"mode": "routed"}, v4=(("10.2.0.0/24", "10.2.0.1/24"),)))
+    equal(asked(d, "reconcile"), {"Rebuilt": 0, "Removed": 0, "Dropped": 0, "Complete": True, "Complaint": ""})
 
 
 @test("the command says so where no daemon runs")
