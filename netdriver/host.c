@@ -107,6 +107,12 @@ static bool sysctl_is_on(const struct ndrv_host *host, const char *path)
 	return fd >= 0 && read(fd, &c, 1) == 1 && c != '0';
 }
 
+static void read_forwarding(struct ndrv_host *host, bool *ret_v4, bool *ret_v6)
+{
+	*ret_v4 = sysctl_is_on(host, "net/ipv4/ip_forward");
+	*ret_v6 = sysctl_is_on(host, "net/ipv6/conf/all/forwarding");
+}
+
 /*
  * Keeps the host's own IPv6 off a bridge that only carries others' frames: without it the host would
  * take addresses and routes from any router advertisement on the VLAN. Where /proc/sys cannot be
@@ -203,8 +209,7 @@ int ndrv_host_probe(struct ndrv_host *host, const struct ndrv_shape *shape, cons
 	}
 	if (r < 0)
 		return r;
-	f.forwarding4 = sysctl_is_on(host, "net/ipv4/ip_forward");
-	f.forwarding6 = sysctl_is_on(host, "net/ipv6/conf/all/forwarding");
+	read_forwarding(host, &f.forwarding4, &f.forwarding6);
 	*ret_facts = f;
 	return 0;
 }
@@ -656,6 +661,9 @@ struct ndrv_view {
 	size_t n;
 	struct ndrv_fw_id *rules;         /* segments that have rules, sorted */
 	size_t n_rules;
+	struct ndrv_rtnl_address *addrs;  /* sorted; NULL: not listed yet */
+	size_t n_addrs;
+	bool forwarding4, forwarding6;    /* known when @addrs is */
 };
 
 static int cmp_index(const void *a, const void *b)
@@ -723,6 +731,7 @@ void ndrv_view_free(struct ndrv_view *view)
 	free(view->links);
 	free(view->by_name);
 	free(view->rules);
+	free(view->addrs);
 	free(view);
 }
 
@@ -795,10 +804,48 @@ const char *ndrv_view_fault(const struct ndrv_host *host, const struct ndrv_view
 
 	if (fault)
 		return fault;
-	if (segment->shape.mode == NDRV_ROUTED && segment->shape.has_subnets)
-		return ""; /* its addresses are not in view: building adds what is missing */
 	/* Rules that were never there are no fault: the engine may not have set up its chain. */
 	return host->add_rules && view->n_rules && !has_rules(view->rules, view->n_rules, segment) ? "its rules were gone" : NULL;
+}
+
+static int cmp_address(const void *a, const void *b)
+{
+	const struct ndrv_rtnl_address *x = a;
+	const struct ndrv_rtnl_address *y = b;
+	int c = (x->ifindex > y->ifindex) - (x->ifindex < y->ifindex);
+
+	if (!c)
+		c = dp_addr_cmp(&x->addr.addr, &y->addr.addr);
+	return c ? c : (int)x->addr.len - (int)y->addr.len;
+}
+
+const char *ndrv_view_network_fault(struct ndrv_host *host, struct ndrv_view *view,
+				    const struct ndrv_network *network)
+{
+	const struct ndrv_spec *spec = &network->spec;
+	struct dp_error ignored = DP_ERROR_INIT;
+
+	if (spec->mode != NDRV_ROUTED)
+		return NULL;
+	if (!view->addrs) {
+		if (ndrv_rtnl_list_addresses(host->rtnl, &view->addrs, &view->n_addrs, &ignored) < 0)
+			return "";
+		qsort(view->addrs, view->n_addrs, sizeof *view->addrs, cmp_address);
+		read_forwarding(host, &view->forwarding4, &view->forwarding6);
+	}
+	for (unsigned i = 0; i < spec->n_subnets; i++) {
+		struct ndrv_rtnl_address want = { .ifindex = network->segment->bridge_ifindex,
+						  .addr = spec->subnets[i].gateway };
+
+		if (want.addr.addr.family == AF_UNSPEC)
+			continue;
+		if (!bsearch(&want, view->addrs, view->n_addrs, sizeof want, cmp_address))
+			return "its gateway address was gone";
+		if (!spec->internal &&
+		    !(want.addr.addr.family == AF_INET ? view->forwarding4 : view->forwarding6))
+			return ""; /* building it says so */
+	}
+	return NULL;
 }
 
 /* A bridge of ours that someone gave another name gets its own back. */

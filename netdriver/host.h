@@ -125,11 +125,21 @@ DP_DEFINE_CLEANUP(struct ndrv_view, ndrv_view_free);
  *
  * A parent that was renamed is no fault: what hangs on it goes on working.
  *
- * Return: NULL nothing; "" ndrv_host_build() has to look itself; else a static text such as "its
- *         bridge was gone", to be cured by ndrv_host_build().
+ * Return: NULL nothing; else a static text such as "its bridge was gone", to be cured by
+ *         ndrv_host_build().
  */
 const char *ndrv_view_fault(const struct ndrv_host *host, const struct ndrv_view *view,
 			    struct ndrv_segment *segment);
+
+/**
+ * ndrv_view_network_fault() - what is wrong with what the host holds for a network alone
+ * @view:    learns the host's addresses when it is first asked about a routed network
+ * @network: its segment's links are known, and in order
+ *
+ * Return: as ndrv_view_fault(); "" ndrv_host_build() knows what is wrong, or has to look itself.
+ */
+const char *ndrv_view_network_fault(struct ndrv_host *host, struct ndrv_view *view,
+				    const struct ndrv_network *network);
 
 /* ndrv_host_restore_names() - bridges of ours that someone renamed get their names back. Return: 0;
  * the first failure. */

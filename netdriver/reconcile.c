@@ -252,19 +252,27 @@ static void forget_all(struct ndrv_driver *d)
 	d->spoilt = false;
 }
 
+/* @known: it was told before. Return: is there a fault? */
+static bool note_fault(struct ndrv_segment *s, bool known, const char *fault)
+{
+	if (fault && *fault && !known)
+		dp_log_notice("segment %s: %s", s->key, fault);
+	s->broken = fault != NULL;
+	s->unsure = fault && !*fault;
+	return s->broken;
+}
+
 /* Marks the segments that are not as they should be. Return: number of those. */
-static unsigned find_faults(struct ndrv_driver *d, const struct ndrv_view *view)
+static unsigned find_faults(struct ndrv_driver *d, struct ndrv_view *view)
 {
 	unsigned n = 0;
 
-	for (struct ndrv_segment *s = ndrv_registry_segments(d->registry); s; s = s->next) {
-		const char *fault = ndrv_view_fault(d->host, view, s);
-
-		if (fault && *fault && !s->broken)
-			dp_log_notice("segment %s: %s", s->key, fault);
-		s->broken = fault != NULL;
-		s->unsure = fault && !*fault;
-		n += s->broken;
+	for (struct ndrv_segment *s = ndrv_registry_segments(d->registry); s; s = s->next)
+		n += note_fault(s, s->broken, ndrv_view_fault(d->host, view, s));
+	for (struct ndrv_network *net = ndrv_registry_networks(d->registry); net; net = net->next) {
+		if (net->state == NDRV_READY && !net->segment->broken)
+			n += note_fault(net->segment, false,
+					ndrv_view_network_fault(d->host, view, net));
 	}
 	return n;
 }

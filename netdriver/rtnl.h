@@ -274,6 +274,23 @@ DP_NODISCARD int ndrv_rtnl_set_master(struct ndrv_rtnl *rtnl, int ifindex, int m
 DP_NODISCARD int ndrv_rtnl_rename(struct ndrv_rtnl *rtnl, const struct ndrv_link *link,
 				  const char *name, struct dp_error *err);
 
+struct ndrv_rtnl_address {
+	int ifindex;
+	struct dp_prefix addr; /* with host bits */
+};
+
+/**
+ * ndrv_rtnl_list_addresses() - all addresses of the namespace, in the kernel's order
+ * @rtnl:    open handle
+ * @ret:     out: returns new, one array, the caller frees it with free(); never NULL
+ * @ret_n:   out: number of its entries
+ * @err:     out: reason on failure; may be NULL
+ *
+ * Return: 0; -ENOMEM; see the top of this file.
+ */
+DP_NODISCARD int ndrv_rtnl_list_addresses(struct ndrv_rtnl *rtnl, struct ndrv_rtnl_address **ret,
+					  size_t *ret_n, struct dp_error *err);
+
 /**
  * ndrv_rtnl_add_address() - give a link an address, with its connected route
  * @rtnl:    open handle

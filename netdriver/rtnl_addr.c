@@ -10,10 +10,8 @@
 #include <string.h>
 #include <linux/if_addr.h>
 #include <net/if.h>
-#include <netlink/addr.h>
-#include <netlink/cache.h>
-#include <netlink/route/addr.h>
 
+#include "common/cleanup.h"
 #include "netdriver/rtnl_internal.h"
 
 static void add_request(struct rtnl_batch *b, uint16_t type, unsigned flags, int ifindex,
@@ -32,28 +30,18 @@ static void add_request(struct rtnl_batch *b, uint16_t type, unsigned flags, int
 		rtnl_put_u32(b, IFA_FLAGS, IFA_F_NODAD);
 }
 
-static bool is_same(struct rtnl_addr *obj, int ifindex, const struct dp_prefix *addr)
-{
-	const struct nl_addr *local = rtnl_addr_get_local(obj);
-	uint8_t bytes[16];
-	unsigned n = dp_addr_to_bytes(&addr->addr, bytes);
-
-	return local && rtnl_addr_get_ifindex(obj) == ifindex &&
-	       rtnl_addr_get_prefixlen(obj) == (int)addr->len && nl_addr_get_len(local) == n &&
-	       !memcmp(nl_addr_get_binary_addr(local), bytes, n);
-}
-
 /* The link has exactly @addr; false also where that cannot be found out. */
 static bool has_address(struct ndrv_rtnl *rtnl, int ifindex, const struct dp_prefix *addr)
 {
-	struct nl_cache *cache;
+	auto_free struct ndrv_rtnl_address *list = NULL;
 	bool has = false;
+	size_t n;
 
-	if (rtnl_addr_alloc_cache(rtnl->reader, &cache) < 0)
+	if (ndrv_rtnl_list_addresses(rtnl, &list, &n, NULL) < 0)
 		return false;
-	for (struct nl_object *o = nl_cache_get_first(cache); o; o = nl_cache_get_next(o))
-		has = has || is_same((struct rtnl_addr *)o, ifindex, addr);
-	nl_cache_free(cache);
+	for (size_t i = 0; i < n; i++)
+		has = has || (list[i].ifindex == ifindex && list[i].addr.len == addr->len &&
+			      !dp_addr_cmp(&list[i].addr.addr, &addr->addr));
 	return has;
 }
 

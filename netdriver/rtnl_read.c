@@ -371,3 +371,42 @@ int ndrv_rtnl_link_has_addrs(struct ndrv_rtnl *rtnl, int ifindex, bool *ret_has,
 	*ret_has = has;
 	return 0;
 }
+
+static bool read_address(struct rtnl_addr *obj, struct ndrv_rtnl_address *ret)
+{
+	const struct nl_addr *local = rtnl_addr_get_local(obj);
+	struct dp_addr *addr = &ret->addr.addr;
+	const uint8_t *bytes;
+
+	if (!local || !is_ip(local))
+		return false;
+	*ret = (struct ndrv_rtnl_address){ .ifindex = rtnl_addr_get_ifindex(obj) };
+	addr->family = nl_addr_get_family(local);
+	ret->addr.len = (unsigned)rtnl_addr_get_prefixlen(obj);
+	bytes = nl_addr_get_binary_addr(local);
+	for (unsigned i = 0; i < nl_addr_get_len(local); i++) {
+		addr->hi = addr->hi << 8 | addr->lo >> 56;
+		addr->lo = addr->lo << 8 | bytes[i];
+	}
+	return true;
+}
+
+int ndrv_rtnl_list_addresses(struct ndrv_rtnl *rtnl, struct ndrv_rtnl_address **ret, size_t *ret_n,
+			     struct dp_error *err)
+{
+	DP_CLEANUP(cache_freep) struct nl_cache *cache = NULL;
+	struct ndrv_rtnl_address *list;
+	size_t n = 0;
+	int r = rtnl_addr_alloc_cache(rtnl->reader, &cache);
+
+	if (r < 0)
+		return reader_error(err, r, "list addresses");
+	list = calloc((size_t)nl_cache_nitems(cache) + 1, sizeof *list);
+	if (!list)
+		return dp_error_oom(err);
+	for (struct nl_object *o = nl_cache_get_first(cache); o; o = nl_cache_get_next(o))
+		n += read_address((struct rtnl_addr *)o, &list[n]);
+	*ret = list;
+	*ret_n = n;
+	return 0;
+}

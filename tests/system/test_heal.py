@@ -184,6 +184,31 @@ def address_deleted():
     until("address", lambda: "10.1.0.1/24" in run("ip", "address", "show", "dev", bridge()))
 
 
+@test("a comparison rebuilds no routed network that is in order, and one without its gateway address alone")
+@clean
+def routed_in_order():
+    d = routed()
+    first = bridge()
+    d.good("CreateNetwork", network_request(hex_id("other"), {"mode": "routed"}, v4=(("10.2.0.0/24", "10.2.0.1/24"),)))
+    equal(d.call("Operator.Reconcile", {})["Rebuilt"], 0, "networks rebuilt")
+    run("ip", "address", "delete", "10.1.0.1/24", "dev", first)
+    d.call("Operator.Reconcile", {})  # unless the kernel's event was faster
+    need("10.1.0.1/24" in run("ip", "address", "show", "dev", first), "the address is not back")
+    equal(d.log().count("its gateway address was gone"), 1, "segments that were not in order")
+
+
+@test("a comparison says that the host of a routed network does not forward any more")
+@clean
+def forwarding_off():
+    d = routed()
+    equal(d.call("Operator.Reconcile", {})["Complete"], True, "before")
+    with open("/proc/sys/net/ipv4/ip_forward", "w", encoding="ascii") as f:
+        f.write("0")
+    answer = d.call("Operator.Reconcile", {})
+    set_forwarding()
+    need(not answer["Complete"] and "ip_forward" in answer["Complaint"], repr(answer))
+
+
 @test("our own work is no reason to compare")
 @clean
 def own_work():
