@@ -434,12 +434,22 @@ static bool has_rules(const struct ndrv_fw_id *ids, size_t n, const struct ndrv_
 	return n && bsearch(&key, ids, n, sizeof key, cmp_rule); /* without any, @ids is NULL */
 }
 
+/* Without rules of our own (firewall=off) tables are looked at for what an earlier run left. Who may
+ * not look at them - a service has no raw socket for iptables-legacy - has nothing to mend there. */
+static int or_none(const struct ndrv_host *host, int r)
+{
+	return !host->add_rules && (r == -EPERM || r == -EAFNOSUPPORT) ? 0 : r;
+}
+
 /* Ids of segments that have rules, sorted as by strcmp(). */
 static int list_rules(struct ndrv_host *host, struct ndrv_fw_id **ret_ids, size_t *ret_n,
 		      struct dp_error *err)
 {
-	int r = ndrv_fw_list(host->fw, ret_ids, ret_n, err);
+	int r;
 
+	*ret_ids = NULL;
+	*ret_n = 0;
+	r = or_none(host, ndrv_fw_list(host->fw, ret_ids, ret_n, err));
 	return r < 0 ? dp_error_prefix(err, "firewall") : 0;
 }
 
@@ -548,7 +558,7 @@ int ndrv_host_dismantle(struct ndrv_host *host, const struct ndrv_segment *segme
 			struct dp_error *err)
 {
 	struct ndrv_facts facts;
-	int r = ndrv_fw_remove(host->fw, segment->key, err);
+	int r = or_none(host, ndrv_fw_remove(host->fw, segment->key, err));
 	int probed = ndrv_host_probe(host, &segment->shape, segment->bridge, &facts, err);
 
 	if (probed < 0 || segment->foreign_bridge)

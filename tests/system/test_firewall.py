@@ -135,5 +135,16 @@ def off(engine):
     equal(engine.rules(), before)
 
 
+@for_each("with firewall=off the right to see rules is not needed: the host is compared, and nothing is left")
+def off_unseen(_engine):
+    d = Daemon("net", args=["--firewall", "off"],
+               shell="set -- setpriv --bounding-set -net_raw --inh-caps -net_raw \"$@\"")
+    d.good("CreateNetwork", network_request(NET, {"mode": "isolated"}))
+    answer = d.good("Operator.Reconcile", {})
+    equal((answer["Complete"], answer["Complaint"]), (True, ""), "compared")
+    d.good("DeleteNetwork", {"NetworkID": NET})
+    equal(marked_links(), {}, "links")
+
+
 if __name__ == "__main__":
     main(set_forwarding)
