@@ -21,6 +21,17 @@ check "the default parent is set" docker plugin set mynetworkplugin MYNETWORKPLU
 check "the default pools are set" docker plugin set myipamplugin "MYIPAMPLUGIN_DEFAULT_POOLS=base=10.50.0.0/16,size=24 base=10.51.0.0/16,size=24"
 check "both are enabled" both enable || die "see host$host.dockerd.log"
 is "docker lists both as enabled" "$(docker plugin ls --filter enabled=true --format '{{.Name}}' | sort | paste -sd' ')" "$ipam $driver"
+# rights NAME: what the kernel says of the process. The engine gives plugins more than they ask for.
+rights() {
+	local pid
+	pid=$(pgrep -x "$1") && awk -F '[:\t]+' '/^(CapPrm|CapEff|CapBnd|NoNewPrivs|Seccomp):/ { sub(/^0+/, "", $2); printf "%s=%s ", $1, $2 }' \
+		"/proc/$pid/status"
+}
+is "mynetworkplugin asks for CAP_NET_ADMIN" "$(docker plugin inspect -f '{{.Config.Linux.Capabilities}}' mynetworkplugin)" "[CAP_NET_ADMIN]"
+is "myipamplugin for none" "$(docker plugin inspect -f '{{.Config.Linux.Capabilities}}' myipamplugin)" "[]"
+is "mynetworkplugin keeps CAP_NET_ADMIN and CAP_NET_RAW, behind a filter of system calls" "$(rights mynetworkplugin)" \
+	"CapPrm=3000 CapEff=3000 CapBnd=3000 NoNewPrivs=1 Seccomp=2 "
+is "myipamplugin keeps none" "$(rights myipamplugin)" "CapPrm= CapEff= CapBnd= NoNewPrivs=1 Seccomp=2 "
 refuses "a setting cannot be changed while enabled" "disable" docker plugin set mynetworkplugin MYNETWORKPLUGIN_LOG_LEVEL=info
 
 check "a network on VLAN 100 is created, of the parent that was set" create v100 --subnet 10.100.0.0/24 --gateway 10.100.0.1 -o vlan=100 ||
