@@ -165,7 +165,7 @@ static void attach_done(void *ctx, void *data, bool ok)
 
 /* The rules of all segments, once the engine's chain is known to be there: @first has just been
  * accepted by it. */
-static int accept_all(struct ndrv_driver *d, const struct ndrv_segment *first, struct dp_error *err)
+static int accept_all(struct ndrv_driver *d, struct ndrv_segment *first, struct dp_error *err)
 {
 	bool done = true;
 	int r = ndrv_host_accept(d->host, first, &done, err);

@@ -66,8 +66,10 @@ int fw_ids_add(struct fw_ids *ids, const char *comment)
 
 	if (strncmp(comment, FW_MARK, sizeof FW_MARK - 1) || strlen(id) > NDRV_FW_ID_MAX)
 		return 0;
-	if (ids->n && !strcmp(ids->ids[ids->n - 1].id, id))
+	if (ids->n && !strcmp(ids->ids[ids->n - 1].id, id)) {
+		ids->ids[ids->n - 1].n++;
 		return 0;
+	}
 	if (ids->n == ids->max) {
 		size_t max = ids->max ? 2 * ids->max : 16;
 		struct ndrv_fw_id *p = reallocarray(ids->ids, max, sizeof *p);
@@ -77,7 +79,8 @@ int fw_ids_add(struct fw_ids *ids, const char *comment)
 		ids->ids = p;
 		ids->max = max;
 	}
-	memcpy(ids->ids[ids->n++].id, id, strlen(id) + 1);
+	memcpy(ids->ids[ids->n].id, id, strlen(id) + 1);
+	ids->ids[ids->n++].n = 1;
 	return 0;
 }
 
@@ -125,7 +128,7 @@ static int init_set(struct fw_set *set, const char *id, struct dp_error *err)
 /* --- all chains ----------------------------------------------------------------------------- */
 
 /* Serves every chain even after a failure, and reports the first one. */
-static int sync_all(struct ndrv_fw *fw, const struct fw_set *set, unsigned *ret_n_chains,
+static int sync_all(struct ndrv_fw *fw, const struct fw_set *set, unsigned *ret_n_rules,
 		    struct dp_error *err)
 {
 	unsigned n_chains = 0;
@@ -141,12 +144,12 @@ static int sync_all(struct ndrv_fw *fw, const struct fw_set *set, unsigned *ret_
 		if (r < 0 && first == 0)
 			first = r;
 	}
-	if (ret_n_chains)
-		*ret_n_chains = n_chains;
+	if (ret_n_rules)
+		*ret_n_rules = n_chains * (unsigned)set->n_rules;
 	return first;
 }
 
-int ndrv_fw_ensure(struct ndrv_fw *fw, const struct ndrv_fw_rules *rules, unsigned *ret_n_chains,
+int ndrv_fw_ensure(struct ndrv_fw *fw, const struct ndrv_fw_rules *rules, unsigned *ret_n_rules,
 		   struct dp_error *err)
 {
 	struct fw_set set;
@@ -161,7 +164,7 @@ int ndrv_fw_ensure(struct ndrv_fw *fw, const struct ndrv_fw_rules *rules, unsign
 		return dp_error_set(err, DP_ERR_INVALID, -EINVAL,
 				    "firewall: bridge name '%s' ends in '+'", rules->bridge);
 	add_rules(&set, rules);
-	return sync_all(fw, &set, ret_n_chains, err);
+	return sync_all(fw, &set, ret_n_rules, err);
 }
 
 int ndrv_fw_remove(struct ndrv_fw *fw, const char *id, struct dp_error *err)
@@ -187,7 +190,9 @@ static void sort_ids(struct fw_ids *ids)
 	if (ids->n)
 		qsort(ids->ids, ids->n, sizeof *ids->ids, cmp_id);
 	for (size_t i = 0; i < ids->n; i++) {
-		if (!n || cmp_id(&ids->ids[n - 1], &ids->ids[i]))
+		if (n && !cmp_id(&ids->ids[n - 1], &ids->ids[i]))
+			ids->ids[n - 1].n += ids->ids[i].n;
+		else
 			ids->ids[n++] = ids->ids[i];
 	}
 	ids->n = n;

@@ -46,6 +46,7 @@ struct ndrv_fw_rules {
 /* An id that was found; returned in arrays. */
 struct ndrv_fw_id {
 	char id[NDRV_FW_ID_MAX + 1]; /* NUL-terminated */
+	unsigned n;                  /* rules that have it, in all tables together */
 };
 
 /**
@@ -74,8 +75,8 @@ static inline void ndrv_fw_closep(struct ndrv_fw **fw)
  * ndrv_fw_ensure() - make sure that the rules of a segment stand in every DOCKER-USER chain
  * @fw:           open handle
  * @rules:        borrowed for the call
- * @ret_n_chains: out: number of chains found and in order now, 0-4; 0 = the engine has not set
- *                up its firewall (yet): nothing was done, call again later; may be NULL
+ * @ret_n_rules:  out: rules that stand now, in all chains together; 0 = the engine has not set up
+ *                its firewall (yet): nothing was done, call again later; may be NULL
  * @err:          out: reason on failure; may be NULL
  *
  * Nothing is written where the rules stand complete and in order, in whatever place of the chain.
@@ -87,7 +88,7 @@ static inline void ndrv_fw_closep(struct ndrv_fw **fw)
  *         (DP_ERR_INTERNAL). The other chains are served nevertheless.
  */
 DP_NODISCARD int ndrv_fw_ensure(struct ndrv_fw *fw, const struct ndrv_fw_rules *rules,
-				unsigned *ret_n_chains, struct dp_error *err);
+				unsigned *ret_n_rules, struct dp_error *err);
 
 /**
  * ndrv_fw_remove() - remove the rules of a segment from every DOCKER-USER chain

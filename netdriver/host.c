@@ -397,13 +397,14 @@ int ndrv_host_build(struct ndrv_host *host, struct ndrv_segment *segment,
 			return dp_error_prefix(err, "%s", ndrv_op_name(plan.ops[i].kind));
 	}
 	segment->broken = b.rules_late;
-	segment->bridge_ifindex = segment->foreign_bridge ? b.facts.parent.ifindex : b.facts.bridge.ifindex;
+	segment->bridge_ifindex =
+		segment->foreign_bridge ? b.facts.parent.ifindex : b.facts.bridge.ifindex;
 	segment->parent_ifindex = b.facts.parent.ifindex;
 	segment->uplink_ifindex = b.facts.uplink.ifindex;
 	return 0;
 }
 
-int ndrv_host_accept(struct ndrv_host *host, const struct ndrv_segment *segment, bool *ret_done,
+int ndrv_host_accept(struct ndrv_host *host, struct ndrv_segment *segment, bool *ret_done,
 		     struct dp_error *err)
 {
 	struct ndrv_fw_rules rules = {
@@ -411,10 +412,11 @@ int ndrv_host_accept(struct ndrv_host *host, const struct ndrv_segment *segment,
 		.id = segment->key,
 		.routed = segment->shape.mode == NDRV_ROUTED && !segment->shape.internal,
 	};
-	unsigned n_chains = 0;
-	int r = host->add_rules ? ndrv_fw_ensure(host->fw, &rules, &n_chains, err) : 0;
+	int r;
 
-	*ret_done = !host->add_rules || n_chains;
+	segment->n_rules = 0;
+	r = host->add_rules ? ndrv_fw_ensure(host->fw, &rules, &segment->n_rules, err) : 0;
+	*ret_done = !host->add_rules || segment->n_rules;
 	return r;
 }
 
@@ -426,12 +428,16 @@ static int cmp_rule(const void *a, const void *b)
 	return strcmp(x->id, y->id);
 }
 
-static bool has_rules(const struct ndrv_fw_id *ids, size_t n, const struct ndrv_segment *s)
+/* How many rules a segment has. */
+static unsigned count_rules(const struct ndrv_fw_id *ids, size_t n, const struct ndrv_segment *s)
 {
+	const struct ndrv_fw_id *found;
 	struct ndrv_fw_id key;
 
 	(void)snprintf(key.id, sizeof key.id, "%s", s->key);
-	return n && bsearch(&key, ids, n, sizeof key, cmp_rule); /* without any, @ids is NULL */
+	found = n ? bsearch(&key, ids, n, sizeof key, cmp_rule) :
+		    NULL; /* without any, @ids is NULL */
+	return found ? found->n : 0;
 }
 
 /* Without rules of our own (firewall=off) tables are looked at for what an earlier run left. Who may
@@ -470,7 +476,7 @@ int ndrv_host_accept_missing(struct ndrv_host *host, const struct ndrv_registry 
 	if (r < 0)
 		return r;
 	for (struct ndrv_segment *s = ndrv_registry_segments(registry); s; s = s->next) {
-		if (!has_rules(ids, n, s))
+		if (!count_rules(ids, n, s))
 			r = first_of(r, ndrv_host_accept(host, s, &done, r < 0 ? NULL : err));
 	}
 	return r;
@@ -811,11 +817,17 @@ const char *ndrv_view_fault(const struct ndrv_host *host, const struct ndrv_view
 			    struct ndrv_segment *segment)
 {
 	const char *fault = links_fault(view, segment);
+	unsigned n_rules;
 
 	if (fault)
 		return fault;
 	/* Rules that were never there are no fault: the engine may not have set up its chain. */
-	return host->add_rules && view->n_rules && !has_rules(view->rules, view->n_rules, segment) ? "its rules were gone" : NULL;
+	if (!host->add_rules || !view->n_rules)
+		return NULL;
+	n_rules = count_rules(view->rules, view->n_rules, segment);
+	if (!n_rules)
+		return "its rules were gone";
+	return n_rules < segment->n_rules ? "some of its rules were gone" : NULL;
 }
 
 static int cmp_address(const void *a, const void *b)

@@ -72,7 +72,7 @@ DP_NODISCARD int ndrv_host_dismantle(struct ndrv_host *host, const struct ndrv_s
 
 /* ndrv_host_accept() - (again) the firewall rules of a segment. @ret_done: the engine's chain is
  * there and holds them. Return: as ndrv_fw_ensure(). */
-DP_NODISCARD int ndrv_host_accept(struct ndrv_host *host, const struct ndrv_segment *segment,
+DP_NODISCARD int ndrv_host_accept(struct ndrv_host *host, struct ndrv_segment *segment,
 				  bool *ret_done, struct dp_error *err);
 
 /* ndrv_host_accept_missing() - the rules of those segments that have none: an engine that starts may

@@ -52,6 +52,7 @@ struct ndrv_segment {
 	bool foreign_bridge;            /* the parent is a bridge of the host's: used, left alone */
 	bool broken;                    /* not (completely) there, or not yet looked at */
 	bool unsure;                    /* broken only as long as nobody has looked closer: by building it */
+	unsigned n_rules;               /* that the firewall has for it, as last added or looked for */
 	int bridge_ifindex;             /* as last built or looked at; 0 = unknown */
 	int parent_ifindex;
 	int uplink_ifindex;

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """mynetworkplugin and the engine's firewall: rules in DOCKER-USER come with a network and go with it, all others stay."""
 
+import shlex
 import shutil
 
 from harness import (Daemon, Skip, endpoint_request, equal, hex_id, main, make_parent, marked_links, need, network_request,
@@ -103,6 +104,19 @@ def once(engine):
         equal(engine.rules(), before, "after the first network went")
     finally:
         run("ip", "link", "delete", "fwp0")
+
+
+@for_each("a single rule that somebody took out comes back when host and records are compared")
+def taken_out(engine):
+    d = Daemon("net")
+    d.good("CreateNetwork", network_request(NET, {"mode": "routed"}))
+    before = engine.rules()
+    for _ in range(2):
+        run(engine.tool, "-D", *shlex.split(engine.ours()[0])[1:])
+        equal(len(engine.rules()), len(before) - 1, "rules")
+        equal(d.call("Operator.Reconcile", {})["Rebuilt"], 1, "networks rebuilt")
+        equal(engine.rules(), before, "rules")
+    d.stop()
 
 
 @for_each("an engine that starts after the plugin gets the rules with its first container")
