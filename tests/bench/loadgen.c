@@ -19,11 +19,12 @@
  *   pair      as address, in the pool that `fill` has left, which is given back at last
  *   info      NetworkDriver.EndpointOperInfo: a call without work
  *   attach    CreateEndpoint, Join, Leave, DeleteEndpoint, on an isolated network made first
+ *   arrive    CreateEndpoint, Join on such a network, which at last takes the endpoints along
  *   pools     the whole life of a pool: requested, gateway, addresses, all given back
  *   networks  the whole life of a network: made, an endpoint in and out, deleted
  *
- * Prints a line a method, and one ("all") for all: NAME COUNT PER_SECOND P50_US P99_US. `attach`
- * has one more ("attach"): CreateEndpoint and Join together, what a starting container waits for.
+ * Prints a line a method, and one ("all") for all: NAME COUNT PER_SECOND P50_US P99_US. `attach` and
+ * `arrive` have one more ("attach"): CreateEndpoint and Join together, what a starting container waits for.
  */
 
 #include <errno.h>
@@ -198,6 +199,14 @@ static void networks_body(const struct client *c, char *buf, size_t size)
 					      "\"Options\":{}" : "");
 }
 
+#define MAKE_NETWORK                                                              \
+	.setup_method = "NetworkDriver.CreateNetwork",                            \
+	.setup_body = "{\"NetworkID\":\"" NETWORK "\",\"Options\":{\"com.docker.network.enable_ipv6\":false," \
+		      "\"com.docker.network.generic\":{\"mode\":\"isolated\"}},\"IPv4Data\":[{\"AddressSpace\":" \
+		      "\"local\",\"Pool\":\"10.99.0.0/16\"}],\"IPv6Data\":[]}\n",    \
+	.teardown_method = "NetworkDriver.DeleteNetwork",                         \
+	.teardown_body = "{\"NetworkID\":\"" NETWORK "\"}\n"
+
 static const struct script scripts[] = {
 	{ .name = "spaces", .methods = { "IpamDriver.GetDefaultAddressSpaces" }, .n_steps = 1,
 	  .body = no_body },
@@ -216,12 +225,9 @@ static const struct script scripts[] = {
 	{ .name = "attach",
 	  .methods = { "NetworkDriver.CreateEndpoint", "NetworkDriver.Join", "NetworkDriver.Leave",
 		       "NetworkDriver.DeleteEndpoint" },
-	  .n_steps = 4, .is_attach = true, .body = endpoint_body, .setup_method = "NetworkDriver.CreateNetwork",
-	  .teardown_method = "NetworkDriver.DeleteNetwork",
-	  .teardown_body = "{\"NetworkID\":\"" NETWORK "\"}\n",
-	  .setup_body = "{\"NetworkID\":\"" NETWORK "\",\"Options\":{\"com.docker.network.enable_ipv6\":false,"
-			"\"com.docker.network.generic\":{\"mode\":\"isolated\"}},\"IPv4Data\":[{\"AddressSpace\":"
-			"\"local\",\"Pool\":\"10.99.0.0/16\"}],\"IPv6Data\":[]}\n" },
+	  .n_steps = 4, .is_attach = true, .body = endpoint_body, MAKE_NETWORK },
+	{ .name = "arrive", .methods = { "NetworkDriver.CreateEndpoint", "NetworkDriver.Join" },
+	  .n_steps = 2, .is_attach = true, .body = endpoint_body, MAKE_NETWORK },
 	{ .name = "pools",
 	  .methods = { "IpamDriver.RequestPool", "IpamDriver.RequestAddress", "IpamDriver.RequestAddress",
 		       "IpamDriver.RequestAddress", "IpamDriver.ReleaseAddress",
@@ -486,7 +492,7 @@ int main(int argc, char **argv)
 			script = &scripts[i];
 	}
 	if (!script || n_clients < 1 || n_clients > MAX_CLIENTS || seconds < 0) {
-		(void)fprintf(stderr, "usage: loadgen SOCKET spaces|address|fill|pair|info|attach|pools|networks "
+		(void)fprintf(stderr, "usage: loadgen SOCKET spaces|address|fill|pair|info|attach|arrive|pools|networks "
 				      "CLIENTS SECONDS|ROUNDSx [RATE [SUBNET]]\n");
 		return 2;
 	}
