@@ -19,6 +19,7 @@ refuses "a setting that is not offered is refused" "setting" docker plugin set m
 check "the log level is set" docker plugin set mynetworkplugin MYNETWORKPLUGIN_LOG_LEVEL=debug
 check "the default parent is set" docker plugin set mynetworkplugin MYNETWORKPLUGIN_PARENT=eth0
 check "the default pools are set" docker plugin set myipamplugin "MYIPAMPLUGIN_DEFAULT_POOLS=base=10.50.0.0/16,size=24 base=10.51.0.0/16,size=24"
+check "lost addresses shall come back soon" docker plugin set myipamplugin MYIPAMPLUGIN_RECLAIM_AFTER=12
 check "both are enabled" both enable || die "see host$host.dockerd.log"
 is "docker lists both as enabled" "$(docker plugin ls --filter enabled=true --format '{{.Name}}' | sort | paste -sd' ')" "$ipam $driver"
 # rights NAME: what the kernel says of the process. The engine gives plugins more than they ask for.
@@ -43,6 +44,47 @@ run c2 v100 >/dev/null
 look c2
 held=${addr4%/*}
 check "they reach each other" pings c1 "$held"
+# ---- the two find each other ------------------------------------------------------------------------------------------
+# Commands of the host's own program find the plugin's socket; the plugins find each other through the host's folder.
+daemon_command myipamplugin
+op() { "${command[@]}" "$@"; }
+# sees NAME ADDRESS: the lease has what only mynetworkplugin knows.
+sees() { [ "$(op leases --address "$2" --json | jq -r '.[0].Endpoint')" = "$(inspect "$1" v100 EndpointID)" ]; }
+check "a lease is shown with its endpoint, which the other plugin knows" sees c1 10.100.0.11
+look c1
+is "and with its MAC" "$(op leases --address 10.100.0.11 --json | jq -r '.[0].MAC')" "$mac"
+check "both count" bash -c 'for s in /run/docker/plugins/*/ipam.sock /run/docker/plugins/*/network.sock; do /lab/prometheus $s || exit 1; done'
+# Another machine on the network: a port of its bridge.
+check "a network is made that is asked before an address is given" create asked --subnet 10.101.0.0/24 --gateway 10.101.0.1 \
+	--ipam-opt probe=300ms -o vlan=101
+bridge=$(bridge_of eth0.101)
+ip link add other type veth peer name other-br
+ip netns add other
+ip link set other netns other
+ip -n other addr add 10.101.0.2/24 dev other
+ip -n other link set other up
+ip link set other-br master "$bridge" up
+within 10 grep -qx 3 /sys/class/net/other-br/brport/state # it forwards
+run ask asked >/dev/null
+look ask
+is "a container gets the address behind the one that another machine has" "$addr4" 10.101.0.3/24
+is "which is known as a conflict" "$(op leases --address 10.101.0.2 --json | jq -r '.[0].State')" conflict
+docker rm -f ask >/dev/null
+ip link del other-br
+ip netns del other
+umount /run/netns
+rmdir /run/netns
+docker network rm asked >/dev/null
+# What a container had that went while myipamplugin was away.
+run lost v100 --ip 10.100.0.77 >/dev/null
+docker plugin disable -f myipamplugin >/dev/null
+docker rm -f lost >/dev/null
+docker plugin enable myipamplugin >/dev/null
+is "an address whose release was missed is held" "$(op leases --address 10.100.0.77 --json | jq -r '.[0].State')" held
+held_no_more() { [ "$(op leases --address 10.100.0.77 --json | jq -r '.[0].State')" != held ]; }
+check "until the plugins have compared notes" within 60 held_no_more
+check "the one that is used is not touched" sees c1 10.100.0.11
+
 refuses "mynetworkplugin cannot be disabled while in use" "in use" docker plugin disable mynetworkplugin
 refuses "myipamplugin cannot be disabled while in use" "in use" docker plugin disable myipamplugin
 refuses "nor removed" "in use|enabled" docker plugin rm mynetworkplugin
