@@ -85,21 +85,9 @@ is "there is one veth a container: nothing stale is left in the bridge" \
 	"$(ip -j link show master "$bridge" type veth | jq length)" 2
 
 # ---- reboot ------------------------------------------------------------------------------------------------------------
-# What a reboot takes: processes, links, rules, /run, and the kernel's boot id. What it leaves: the state folders.
 stop_engine KILL
 stop_daemons KILL
-pkill -9 containerd
-pkill -9 -f 'sleep 100000'
-within 10 bash -c "! pgrep 'containerd|sleep'"
-find /sys/fs/cgroup/docker -mindepth 1 -depth -type d -exec rmdir {} + 2>/dev/null
-for link in $(our_links) docker0; do ip link del "$link" 2>/dev/null; done
-iptables-save | sed -n 's/^\*//p' | while read -r table; do iptables -t "$table" -F; iptables -t "$table" -X; done
-iptables -P FORWARD ACCEPT
-findmnt -rno TARGET | grep -E '^/run/docker/|^/run/containerd/|/var/lib/docker/.*merged' | sort -r | xargs -r umount -l
-rm -rf /run/docker /run/docker.* /run/containerd
-cat /proc/sys/kernel/random/uuid >/run/lab/boot_id
-mount --bind /run/lab/boot_id /proc/sys/kernel/random/boot_id
-
+reboot_kernel
 start_daemons
 is "after a reboot the network's bridge is there before the engine is" "$(bridge_of eth0.100)" "$bridge"
 check "so is the routed one with its address" grep -q '"10.8.0.1"' <(ip -j addr show dev br-lab)
