@@ -470,12 +470,12 @@ int ndrv_host_accept_missing(struct ndrv_host *host, const struct ndrv_registry 
 {
 	auto_free struct ndrv_fw_id *ids = NULL;
 	size_t n;
-	bool done;
+	bool done = true;
 	int r = list_rules(host, &ids, &n, err);
 
 	if (r < 0)
 		return r;
-	for (struct ndrv_segment *s = ndrv_registry_segments(registry); s; s = s->next) {
+	for (struct ndrv_segment *s = ndrv_registry_segments(registry); s && done; s = s->next) {
 		if (!count_rules(ids, n, s))
 			r = first_of(r, ndrv_host_accept(host, s, &done, r < 0 ? NULL : err));
 	}

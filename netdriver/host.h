@@ -76,8 +76,8 @@ DP_NODISCARD int ndrv_host_accept(struct ndrv_host *host, struct ndrv_segment *s
 				  bool *ret_done, struct dp_error *err);
 
 /* ndrv_host_accept_missing() - the rules of those segments that have none: an engine that starts may
- * have emptied its chain, but does not take single rules out of it. Return: 0; the first failure,
- * after trying everything. */
+ * have emptied its chain, but does not take single rules out of it. Where it has no chain (yet),
+ * nothing is done. Return: 0; the first failure, after trying everything. */
 DP_NODISCARD int ndrv_host_accept_missing(struct ndrv_host *host,
 					  const struct ndrv_registry *registry,
 					  struct dp_error *err);

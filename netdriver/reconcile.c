@@ -371,17 +371,22 @@ void ndrv_driver_on_idle(void *ctx)
 
 int ndrv_driver_load(struct ndrv_driver *d, struct dp_error *err)
 {
+	struct dp_error why = DP_ERROR_INIT;
 	int r = ndrv_store_load(d->store, &d->registry, err);
 
 	for (struct ndrv_network *n = r < 0 ? NULL : ndrv_registry_networks(d->registry); n; n = n->next) {
 		for (struct ndrv_endpoint *e = n->endpoints; e; e = e->next)
 			e->asked_ms = dp_loop_now_ms(d->loop);
 	}
-	if (r < 0 || repair(d))
+	if (r < 0)
 		return r;
-	ndrv_driver_want_repair(d);
+	if (!repair(d))
+		ndrv_driver_want_repair(d);
 	if (!d->registry)
 		return dp_error_set(err, DP_ERR_INTERNAL, -EIO, "%s", d->complaint);
+	/* The engine may have emptied its chain meanwhile, or an earlier run had no right to use it. */
+	if (ndrv_host_accept_missing(d->host, d->registry, &why) < 0)
+		dp_log_warning("rules are checked later: %s", why.msg);
 	return 0;
 }
 

@@ -119,6 +119,18 @@ def taken_out(engine):
     d.stop()
 
 
+@for_each("rules that an earlier run was told not to add, or an engine took along, are there after a restart")
+def after_restart(engine):
+    d = Daemon("net", args=["--firewall", "off"])
+    for network, mode in ((NET, "isolated"), (NET2, "routed")):
+        d.good("CreateNetwork", network_request(network, {"mode": mode}))
+    d.args.remove("--firewall")
+    d.args.remove("off")
+    d.restart()
+    equal(len(engine.ours()), 5, "rules")
+    d.stop()
+
+
 @for_each("an engine that starts after the plugin gets the rules with its first container")
 def engine_late(engine):
     engine.stop()
