@@ -368,6 +368,8 @@ static int check_place(const struct dp_archive *archive, const char *dir, bool r
 	unsigned version;
 	int r;
 
+	if (!nowhere && errno == ENOMEM)
+		return dp_error_oom(err);
 	if (!nowhere)
 		return dp_error_set(err, DP_ERR_INTERNAL, -errno, "/dev/null: %s", strerror(errno));
 	r = dp_store_check(dir, archive->file, archive->schema, nowhere, &version, &found);

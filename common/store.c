@@ -55,6 +55,8 @@ struct dp_stmt {
 /* SQLite's result codes, converted where they are first seen. */
 static int code_to_errno(int code)
 {
+	if (code == SQLITE_IOERR_NOMEM)
+		return -ENOMEM;
 	switch (code & 0xff) {
 	case SQLITE_FULL:
 		return -ENOSPC;
@@ -100,6 +102,7 @@ static bool log_is_full(struct dp_store *store)
 static int store_error(struct dp_store *store, int code, const char *what, struct dp_error *err)
 {
 	int r = code == SQLITE_IOERR_FSYNC && log_is_full(store) ? -ENOSPC : code_to_errno(code);
+	const char *why = store->db ? sqlite3_errmsg(store->db) : sqlite3_errstr(code);
 	const char *remedy = "";
 
 	if (r == -ENOSPC)
@@ -110,8 +113,9 @@ static int store_error(struct dp_store *store, int code, const char *what, struc
 		remedy = ": the file is damaged; move it away and restore a copy";
 	else if (r == -EPROTO)
 		remedy = ": not a database of this program; move it away";
-	return dp_error_set(err, DP_ERR_INTERNAL, r, "state %s: %s: %s%s", store->path, what,
-			    store->db ? sqlite3_errmsg(store->db) : sqlite3_errstr(code), remedy);
+	if (r == -ENOMEM) /* SQLite sometimes tells what it was about instead */
+		why = "out of memory";
+	return dp_error_set(err, DP_ERR_INTERNAL, r, "state %s: %s: %s%s", store->path, what, why, remedy);
 }
 
 static int exec_sql(struct dp_store *store, const char *sql, const char *what, struct dp_error *err)
@@ -242,7 +246,7 @@ static int prepare(struct dp_store *store, const char *sql, sqlite3_stmt **ret_s
 
 	if (code == SQLITE_OK)
 		return 0;
-	(void)store_error(store, code, sql, err);
+	(void)store_error(store, code, code == SQLITE_ERROR ? sql : "prepare", err);
 	return code == SQLITE_ERROR ? -EINVAL : code_to_errno(code);
 }
 
@@ -517,11 +521,13 @@ static int check_structure(struct dp_store *store, FILE *out, struct dp_error *e
 	while (code == SQLITE_OK && (code = sqlite3_step(stmt)) == SQLITE_ROW) {
 		const char *line = (const char *)sqlite3_column_text(stmt, 0);
 
+		if (!line)
+			code = SQLITE_NOMEM;
 		if (line && strcmp(line, "ok")) {
 			fprintf(out, "%s: %s\n", store->path, line);
 			n++;
 		}
-		code = SQLITE_OK;
+		code = code == SQLITE_NOMEM ? code : SQLITE_OK;
 	}
 	(void)sqlite3_finalize(stmt);
 	return code == SQLITE_DONE ? n : store_error(store, code, "read", err);

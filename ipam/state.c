@@ -744,6 +744,8 @@ static int load_chunks(struct ipam_state *state, struct ipam_subnet *subnet, str
 						   (uint64_t)dp_stmt_int(s, 1), bits);
 		if (e < 0) {
 			dp_stmt_reset(s);
+			if (e == -ENOMEM)
+				return dp_error_oom(err);
 			return dp_error_set(err, DP_ERR_INTERNAL, e,
 					    "state: bitmap of subnet %lld is damaged: %s",
 					    (long long)ipam_subnet_id(subnet), strerror(-e));
@@ -870,6 +872,8 @@ static int check_rows(const char *dir, FILE *out, struct dp_error *err)
 	if (ipam_state_open(dir, &state, err) < 0)
 		return err->code;
 	if (ipam_state_load(state, &space, err) < 0) {
+		if (err->code == -ENOMEM)
+			return err->code;
 		fprintf(out, "%s\n", err->msg);
 		return 1;
 	}

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,14 +96,12 @@ int ndrv_host_watch(struct ndrv_host *host, ndrv_rtnl_event_fn *fn, void *ctx,
 
 static bool sysctl_is_on(const struct ndrv_host *host, const char *path)
 {
-	auto_free char *full = NULL;
 	auto_close int fd = -EBADF;
+	char full[PATH_MAX];
 	char c = '0';
 
-	if (asprintf(&full, "%s/%s", host->sysctl_dir, path) < 0) {
-		full = NULL;
+	if (snprintf(full, sizeof full, "%s/%s", host->sysctl_dir, path) >= (int)sizeof full)
 		return false;
-	}
 	fd = open(full, O_RDONLY | O_CLOEXEC);
 	return fd >= 0 && read(fd, &c, 1) == 1 && c != '0';
 }
@@ -120,13 +119,12 @@ static void read_forwarding(struct ndrv_host *host, bool *ret_v4, bool *ret_v6)
  */
 static void ipv6_off(const struct ndrv_host *host, const char *bridge)
 {
-	auto_free char *full = NULL;
 	auto_close int fd = -EBADF;
+	char full[PATH_MAX];
 
-	if (asprintf(&full, "%s/net/ipv6/conf/%s/disable_ipv6", host->sysctl_dir, bridge) < 0) {
-		full = NULL;
+	if (snprintf(full, sizeof full, "%s/net/ipv6/conf/%s/disable_ipv6", host->sysctl_dir, bridge) >=
+	    (int)sizeof full)
 		return;
-	}
 	fd = open(full, O_WRONLY | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT)
 		return; /* the kernel has no IPv6 */

@@ -132,6 +132,9 @@ static int open_reader(struct ndrv_rtnl *rtnl)
 	rtnl->reader = nl_socket_alloc();
 	if (!rtnl->reader)
 		return -ENOMEM;
+	/* After a dump that broke off libnl would expect its number for ever. Nothing of it is left to be
+	 * mistaken for another's: drain_reader(). */
+	nl_socket_disable_seq_check(rtnl->reader);
 	if (nl_socket_set_fd(rtnl->reader, NETLINK_ROUTE, fd) < 0)
 		return -EIO;
 	(void)dp_take_fd(&fd);

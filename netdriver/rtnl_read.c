@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <arpa/inet.h>
 #include <net/if.h>
 #include <netlink/addr.h>
@@ -69,10 +70,24 @@ static int nle_to_errno(int nle)
 	}
 }
 
-static int reader_error(struct dp_error *err, int nle, const char *what)
+/* What is still to come of a dump that was given up would be taken for the answer to the next one. */
+static void drain_reader(struct ndrv_rtnl *rtnl)
+{
+	int fd = nl_socket_get_fd(rtnl->reader);
+	ssize_t n;
+
+	do
+		n = recv(fd, rtnl->rx.bytes, sizeof rtnl->rx, MSG_DONTWAIT);
+	while (n > 0 || (n < 0 && (errno == EINTR || errno == ENOBUFS)));
+}
+
+static int reader_error(struct ndrv_rtnl *rtnl, struct dp_error *err, int nle, const char *what)
 {
 	int code = nle_to_errno(nle);
 
+	drain_reader(rtnl);
+	if (code == -ENOMEM)
+		return dp_error_oom(err);
 	return dp_error_set(err, rtnl_error_kind(code, false), code, "%s: %s", what,
 			    nl_geterror(nle));
 }
@@ -290,6 +305,13 @@ static int take_listed(struct nl_msg *msg, void *ctx)
 	return NL_OK;
 }
 
+static int any_number(struct nl_msg *msg, void *ctx)
+{
+	(void)msg;
+	(void)ctx;
+	return NL_OK;
+}
+
 /* One pass. Return: 0; -EINTR links changed meanwhile; other negative libnl error. */
 static int dump_links(struct ndrv_rtnl *rtnl, struct link_list *list)
 {
@@ -306,6 +328,8 @@ static int dump_links(struct ndrv_rtnl *rtnl, struct link_list *list)
 		r = nla_put_u32(msg, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
 	if (r == 0)
 		r = nl_cb_set(cb, NL_CB_VALID, NL_CB_CUSTOM, take_listed, list);
+	if (r == 0) /* see open_reader() */
+		r = nl_cb_set(cb, NL_CB_SEQ_CHECK, NL_CB_CUSTOM, any_number, NULL);
 	if (r == 0)
 		r = nl_send_auto(rtnl->reader, msg);
 	return r < 0 ? r : nl_recvmsgs(rtnl->reader, cb);
@@ -325,7 +349,7 @@ int ndrv_rtnl_list_links(struct ndrv_rtnl *rtnl, struct ndrv_link **ret_links, s
 	if (r < 0 || list.r < 0 || !list.links) {
 		free(list.links);
 		if (r < 0)
-			return reader_error(err, r, "list links");
+			return reader_error(rtnl, err, r, "list links");
 		return list.r == -EBADMSG ? dp_error_set(err, DP_ERR_INTERNAL, -EBADMSG,
 							 "list links: the kernel's answer is garbled")
 					  : dp_error_oom(err);
@@ -360,7 +384,7 @@ int ndrv_rtnl_link_has_addrs(struct ndrv_rtnl *rtnl, int ifindex, bool *ret_has,
 
 	r = rtnl_addr_alloc_cache(rtnl->reader, &cache);
 	if (r < 0)
-		return reader_error(err, r, "list addresses");
+		return reader_error(rtnl, err, r, "list addresses");
 	for (struct nl_object *o = nl_cache_get_first(cache); o; o = nl_cache_get_next(o)) {
 		struct rtnl_addr *obj = (struct rtnl_addr *)o;
 		const struct nl_addr *local = rtnl_addr_get_local(obj);
@@ -400,7 +424,7 @@ int ndrv_rtnl_list_addresses(struct ndrv_rtnl *rtnl, struct ndrv_rtnl_address **
 	int r = rtnl_addr_alloc_cache(rtnl->reader, &cache);
 
 	if (r < 0)
-		return reader_error(err, r, "list addresses");
+		return reader_error(rtnl, err, r, "list addresses");
 	list = calloc((size_t)nl_cache_nitems(cache) + 1, sizeof *list);
 	if (!list)
 		return dp_error_oom(err);

@@ -427,6 +427,8 @@ int ndrv_store_check(const char *dir, FILE *out, struct dp_error *err)
 		return err->code;
 	if (ndrv_store_load(store, &registry, err) == 0)
 		return 0;
+	if (err->code == -ENOMEM)
+		return err->code;
 	fprintf(out, "%s\n", err->msg);
 	return 1;
 }

@@ -9,6 +9,7 @@ LDADD = netdriver/libnetdriver.a ipam/libipam.a $(COMMON_LIBS) $(LIBNL_LIBS) $(L
 unit_tests = \
 	%D%/unit/test_alloc_decode \
 	%D%/unit/test_alloc_ipam \
+	%D%/unit/test_alloc_store \
 	%D%/unit/test_bitmap \
 	%D%/unit/test_block \
 	%D%/unit/test_command \

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 static unsigned fail_alloc_countdown; /* the allocation that takes it to 0 fails; 0: none does */
 static bool fail_alloc_lasts;         /* and all after that one do */
@@ -63,7 +64,15 @@ FAIL_ALLOC_EARLY void *realloc(void *p, size_t size)
 	return __interceptor_realloc ? __interceptor_realloc(p, size) : __libc_realloc(p, size);
 }
 
-/* The sanitizer has one of its own, which would pass by. */
+/* The sanitizer has its own of these, which would pass by. */
+FAIL_ALLOC_EARLY char *strdup(const char *s)
+{
+	size_t size = strlen(s) + 1;
+	char *p = malloc(size);
+
+	return p ? memcpy(p, s, size) : NULL;
+}
+
 FAIL_ALLOC_EARLY void *reallocarray(void *p, size_t n, size_t size)
 {
 	if (size && n > SIZE_MAX / size) {
