@@ -296,8 +296,9 @@ static int read_rule(const struct nlmsghdr *nlh, struct seen *ret_seen)
 
 	if (!rule)
 		return -ENOMEM;
+	errno = 0;
 	if (nftnl_rule_nlmsg_parse(nlh, rule) < 0)
-		return -EBADMSG;
+		return errno == ENOMEM ? -ENOMEM : -EBADMSG;
 	s.handle = nftnl_rule_get_u64(rule, NFTNL_RULE_HANDLE);
 	(void)nftnl_expr_foreach(rule, read_expr, &s);
 	udata = nftnl_rule_get_data(rule, NFTNL_RULE_USERDATA, &size);
