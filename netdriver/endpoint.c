@@ -474,7 +474,9 @@ int ndrv_on_delete_endpoint(void *ctx, struct dp_call *call, const void *req, st
 	had_link = e->ifindex != 0;
 	if (ndrv_host_doom_endpoint(d->host, e) < 0)
 		return dp_error_oom(err);
-	/* The record stays until the link is gone; if Leave has seen to that, it goes at once. */
+	/* The record stays until the link is gone; if Leave has seen to that, it goes at once. A Join of this
+	 * very turn must not give it another link. */
+	e->state = NDRV_DELETING;
 	return had_link ? ndrv_driver_start_steps(call, e->id, endpoint_step_forget, err) :
 			  ndrv_driver_forget_endpoint(d, e, err);
 }

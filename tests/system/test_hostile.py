@@ -116,6 +116,25 @@ def lost_addresses():
     equal({request_address(d, pool) for _ in range(5)}, {"10.7.0.%d/29" % i for i in (1, 2, 3, 5, 6)}, "addresses")
 
 
+@test("an endpoint that is deleted and joined at the same time leaves no link")
+def deleted_and_joined():
+    d = Daemon("net", args=["--firewall", "off"])
+    network, endpoint = hex_id("n"), hex_id("e")
+    d.good("CreateNetwork", network_request(network, {"mode": "isolated"}))
+    clients = [d.connect() for _ in range(2)]
+    for i in range(20):
+        d.good("CreateEndpoint", endpoint_request(network, endpoint))
+        calls = [("DeleteEndpoint", ids(network, endpoint)),
+                 ("Join", dict(ids(network, endpoint), SandboxKey="/x", Options={}))]
+        with Paused(d):
+            for c, (method, request) in zip(clients, calls if i % 2 else reversed(calls)):
+                c.send("NetworkDriver." + method, go_json(request))
+        for c in clients:
+            c.receive()
+        equal([alias for alias in marked_links().values() if ":veth:" in alias], [], "links of round %d" % i)
+    d.stop()
+
+
 @test("what a second client is told about stays when the first one's answer is lost")
 def lost_and_claimed():
     d = Daemon("net", args=["--firewall", "off"])
