@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # hosts: 1
 # root: systemd
-# engines: trixie sid
+# engines: trixie
 # The Debian package on a host that systemd boots: the units start before Docker and stop after it, hold the daemons to
 # what is promised, bring them back, and leave nothing behind. The README's changes for more rights are tried as written.
 # shellcheck shell=bash source=tests/lab/lib.sh disable=SC2016,SC2119,SC2154,SC2317
