@@ -156,6 +156,7 @@ EXTRA_DIST += $(script_tests) \
 	%D%/support/fakehttp.h \
 	%D%/support/random.h \
 	%D%/support/tap.sh \
+	%D%/support/nosync.h \
 	%D%/support/tempdir.h \
 	%D%/support/unit.h \
 	%D%/system

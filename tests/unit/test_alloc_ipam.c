@@ -18,6 +18,7 @@
 #include "ipam/driver_internal.h"
 #include "tests/support/failalloc.h"
 #include "tests/support/fakehttp.h"
+#include "tests/support/nosync.h"
 #include "tests/support/tempdir.h"
 #include "tests/support/unit.h"
 
@@ -34,19 +35,6 @@ time_t __wrap_time(time_t *ret)
 	if (ret)
 		*ret = now;
 	return now;
-}
-
-/* Only memory is short here: SQLite need not wait for a disk. */
-int fsync(int fd)
-{
-	(void)fd;
-	return 0;
-}
-
-int fdatasync(int fd)
-{
-	(void)fd;
-	return 0;
 }
 
 static char answer[N_WORLD]; /* the last one; "" = that there is no memory, without words of ours */

@@ -18,21 +18,9 @@
 #include "ipam/state.h"
 #include "netdriver/state.h"
 #include "tests/support/failalloc.h"
+#include "tests/support/nosync.h"
 #include "tests/support/tempdir.h"
 #include "tests/support/unit.h"
-
-/* Only memory is short here: SQLite need not wait for a disk. */
-int fsync(int fd)
-{
-	(void)fd;
-	return 0;
-}
-
-int fdatasync(int fd)
-{
-	(void)fd;
-	return 0;
-}
 
 static char dir[TEMPDIR_SIZE];
 

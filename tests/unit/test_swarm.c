@@ -27,6 +27,7 @@
 #include "common/log.h"
 #include "ipam/driver_internal.h"
 #include "tests/support/random.h"
+#include "tests/support/nosync.h"
 #include "tests/support/tempdir.h"
 #include "tests/support/unit.h"
 
@@ -74,19 +75,6 @@ void __wrap_dp_call_undo_with(struct dp_call *call, const char *path)
 {
 	(void)call;
 	(void)path;
-}
-
-/* Only processes crash here, no machine: SQLite need not wait for a disk. */
-int fsync(int fd)
-{
-	(void)fd;
-	return 0;
-}
-
-int fdatasync(int fd)
-{
-	(void)fd;
-	return 0;
 }
 
 /* ---- the Swarm ---- */
